@@ -1,0 +1,78 @@
+"""What every command shares: talk on stderr, one JSON document on stdout, progress, flags."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+__all__ = ["Json", "Quiet", "Talk", "Verbose", "emit_json"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk; errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")]
+
+
+def emit_json(document: Any) -> None:
+    """Print one JSON document to stdout; numbers must be finite."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Talk:
+    """Talk to the person: everything here goes to stderr, or with ``out`` to stdout.
+
+    Colour and progress bars appear only on a terminal; rich itself honours NO_COLOR and TERM=dumb.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+    def console(self) -> Console:
+        """A console on stderr."""
+        from rich.console import Console
+
+        return Console(stderr=True, quiet=self.quiet, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """A line on stderr, unless ``--quiet``."""
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def detail(self, text: str) -> None:
+        """A line on stderr with ``--verbose``."""
+        if self.verbose:
+            self.say(text)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A progress display on stderr; silent when stderr is no terminal or with ``--quiet``."""
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        console = self.console()
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=self.quiet or not console.is_terminal,
+            transient=True,
+        ) as bar:
+            yield bar

@@ -1,0 +1,242 @@
+"""The contract that travels inside a model file: labels, preprocessing, quantisation, provenance,
+recorded metrics and golden vectors. The runtime has none of these of its own.
+
+This module is the schema; :mod:`edge_fer.modelfile` puts it into a ``.tflite`` and reads it back.
+Unknown keys are ignored within version 1; a higher version is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_fer.errors import ModelError
+
+__all__ = [
+    "SCHEMA",
+    "Calibration",
+    "CropConvention",
+    "Golden",
+    "InputSpec",
+    "Licence",
+    "Metric",
+    "ModelContract",
+    "OutputSpec",
+    "Quantisation",
+    "TensorQuantisation",
+]
+
+SCHEMA = "edge-fer/contract/1"
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class CropConvention(_Part):
+    """Where a face lies in the crop, in fractions of its side. The defaults are FER2013's medians."""
+
+    eye_distance: Positive = 0.354
+    eye_midpoint: tuple[float, float] = (0.496, 0.386)
+    border: Literal["replicate"] = "replicate"
+    roll_limit_deg: float = Field(10.0, ge=0)
+
+
+class InputSpec(_Part):
+    """The picture that the model takes. ``real = uint8 * scale + offset`` per channel."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    channels: Literal[1, 3]
+    colour: Literal["gray", "rgb"]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    interpolation: Literal["area", "linear"] = "area"
+    crop: CropConvention = CropConvention()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.channels != (1 if self.colour == "gray" else 3):
+            raise ValueError(f"{self.channels} channels do not go with colour {self.colour!r}")
+        if not len(self.scale) == len(self.offset) == self.channels:
+            raise ValueError("scale and offset need one number per channel")
+        if any(s == 0 for s in self.scale):
+            raise ValueError("scale must not be 0")
+        return self
+
+
+class OutputSpec(_Part):
+    """What the graph ends in, and the temperature that its logits are divided by."""
+
+    kind: Literal["logits", "probabilities", "sigmoid"]
+    temperature: Positive = 1.0
+    unknown: dict[str, Any] | None = None
+
+
+class TensorQuantisation(_Part):
+    """``real = (quantised - zero_point) * scale``."""
+
+    scale: Positive
+    zero_point: int
+
+
+class Quantisation(_Part):
+    """How the weights and activations are stored, and which float file they came from."""
+
+    scheme: Literal["int8", "float32"]
+    recipe: str | None = None
+    input: TensorQuantisation | None = None
+    output: TensorQuantisation | None = None
+    parent_sha256: str | None = None
+
+
+class Calibration(_Part):
+    """The representative data set: sha256 over its pixels, and how many there were."""
+
+    sha256: str
+    n: int
+
+
+class Metric(_Part):
+    """What was measured at conversion, on the build host: fractions 0..1, ``*_points`` in points."""
+
+    data: str
+    data_sha256: str
+    split: str
+    n: int
+    float_accuracy: float
+    int8_accuracy: float
+    drop_points: float
+    ci95_points: tuple[float, float]
+    agreement: float
+    per_class: dict[str, dict[str, float | int | None]] = {}
+
+
+class Golden(_Part):
+    """Generated inputs and what the build host computed for them.
+
+    ``input`` is ``uint8[n, height, width, channels]`` pixels before quantisation, ``output`` the
+    raw output tensor ``[n, labels]`` (int8, or little-endian float32), both base64.
+    """
+
+    n: int = Field(gt=0)
+    input: str
+    output: str
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8], output: NDArray[Any]) -> Golden:
+        """Pack vectors: ``uint8[n, h, w, c]`` and ``int8`` or ``float32[n, labels]``."""
+        little = output.astype(output.dtype.newbyteorder("<"), copy=False)
+        return cls(
+            n=len(pixels),
+            input=base64.b64encode(pixels.tobytes()).decode(),
+            output=base64.b64encode(little.tobytes()).decode(),
+        )
+
+    def pixels(self, spec: InputSpec) -> NDArray[np.uint8]:
+        """The inputs, ``uint8[n, height, width, channels]``."""
+        shape = (self.n, spec.height, spec.width, spec.channels)
+        return self._unpack(self.input, np.dtype(np.uint8), shape)
+
+    def expected(self, scheme: str, labels: int) -> NDArray[Any]:
+        """The outputs, ``int8`` or ``float32[n, labels]``."""
+        return self._unpack(
+            self.output, np.dtype("i1" if scheme == "int8" else "<f4"), (self.n, labels)
+        )
+
+    def _unpack(self, text: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        try:
+            return np.frombuffer(base64.b64decode(text, validate=True), dtype).reshape(shape)
+        except ValueError as err:
+            raise ModelError(
+                f"The golden vectors of this model do not have the shape {shape}: {err}.",
+                "Convert the model again, or get a fresh copy of the file.",
+            ) from err
+
+
+class Licence(_Part):
+    """What code, weights and data may be used for."""
+
+    code: str
+    weights: str
+    data: tuple[str, ...] = ()
+
+
+class ModelContract(_Part):
+    """Everything that the runtime must know about a model, and nothing that it can look up."""
+
+    schema_: Literal["edge-fer/contract/1"] = Field(SCHEMA, alias="schema")
+    task: Literal["expression-frame", "expression-sequence", "face-detection"] = "expression-frame"
+    labels: tuple[str, ...] = Field(min_length=2)
+    label_scheme: Literal["ferplus8", "fer2013-7", "custom"]
+    input: InputSpec
+    output: OutputSpec
+    quantisation: Quantisation = Quantisation(scheme="float32")
+    calibration: Calibration | None = None
+    metrics: tuple[Metric, ...] = ()
+    golden: Golden | None = None
+    licence: Licence
+    provenance: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label occurs twice")
+        if "unknown" in self.labels:
+            raise ValueError("'unknown' is the runtime's word and cannot be a label")
+        return self
+
+    @classmethod
+    def parse(cls, text: bytes | str, source: str) -> ModelContract:
+        """Read a contract.
+
+        Args:
+            text: its JSON.
+            source: the file it came from, for the error.
+
+        Raises:
+            ModelError: not JSON, a field wrong or missing, or a version above 1.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as err:
+            raise ModelError(f"The contract inside {source} is not JSON ({err}).", _FRESH) from err
+        version = str(raw.get("schema", "")) if isinstance(raw, dict) else ""
+        head, _, number = version.rpartition("/")
+        if head == SCHEMA.rpartition("/")[0] and number.isdigit() and int(number) > 1:
+            raise ModelError(
+                f"{source} carries a contract of version {number}; this edge-fer reads version 1.",
+                "Update edge-fer: pip install -U edge-fer",
+            )
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as err:
+            first = err.errors()[0]
+            where = ".".join(str(p) for p in first["loc"]) or "contract"
+            raise ModelError(
+                f"The contract inside {source} is broken: {where}: {first['msg']}.", _FRESH
+            ) from err
+
+    def to_json(self) -> bytes:
+        """Canonical bytes: sorted keys, no time, host or path, so that equal models are equal."""
+        return json.dumps(
+            self.model_dump(mode="json", by_alias=True),
+            sort_keys=True,
+            separators=(",", ":"),
+            allow_nan=False,
+        ).encode()
+
+    def with_(self, **changes: Any) -> ModelContract:
+        """A copy with some fields replaced, validated again."""
+        return ModelContract.model_validate(
+            {**{name: getattr(self, name) for name in type(self).model_fields}, **changes}
+        )
+
+
+_FRESH = "Get a fresh copy of the file, or write a contract with: edge-fer models adopt FILE"

@@ -1,0 +1,81 @@
+"""Figures of a classifier, each with one definition. Accuracies are fractions 0 to 1."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "confusion",
+    "expected_calibration_error",
+    "macro_f1",
+    "macro_recall",
+    "precision",
+    "recall",
+    "softmax",
+    "top1",
+]
+
+Floats = NDArray[np.float64]
+
+
+def softmax(logits: NDArray[np.floating]) -> Floats:
+    """``[N, C]`` logits to probabilities, ``float64[N, C]``."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    e = np.exp(shifted)
+    return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+
+def top1(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Share of rows whose highest score is the true class; ``[N, C]`` and ``[N]``."""
+    return float((scores.argmax(axis=1) == truth).mean())
+
+
+def confusion(
+    predicted: NDArray[np.integer], truth: NDArray[np.integer], classes: int
+) -> NDArray[np.int64]:
+    """``int64[C, C]``: rows are the truth, columns what was said."""
+    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def recall(matrix: NDArray[np.int64]) -> Floats:
+    """Per class, of a confusion matrix; NaN where the class has no rows."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.diag(matrix) / matrix.sum(axis=1))
+
+
+def precision(matrix: NDArray[np.int64]) -> Floats:
+    """Per class, of a confusion matrix; NaN where the class was never said."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.diag(matrix) / matrix.sum(axis=0))
+
+
+def macro_recall(
+    predicted: NDArray[np.integer], truth: NDArray[np.integer], classes: int
+) -> float:
+    """Mean recall of the classes that have rows ("balanced accuracy")."""
+    return float(np.nanmean(recall(confusion(predicted, truth, classes))))
+
+
+def macro_f1(matrix: NDArray[np.int64]) -> float:
+    """Mean F1 of the classes that have rows; a class never said rightly counts 0."""
+    hits = np.diag(matrix).astype(np.float64)
+    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
+    present = rows > 0
+    return float((2 * hits[present] / (rows + columns)[present]).mean())
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.floating], truth: NDArray[np.integer], bins: int = 15
+) -> float:
+    """ECE with equal-width bins of the top probability (Guo et al., arXiv:1706.04599)."""
+    top = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    which = np.minimum((top * bins).astype(int), bins - 1)
+    gap = 0.0
+    for b in range(bins):
+        inside = which == b
+        if inside.any():
+            gap += inside.mean() * abs(float(right[inside].mean()) - float(top[inside].mean()))
+    return float(gap)

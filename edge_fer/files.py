@@ -1,0 +1,77 @@
+"""Writing files so that a crash, a full disk or Ctrl-C leaves the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from edge_fer.errors import DeviceError
+
+__all__ = ["atomic_write", "write_bytes", "write_text"]
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears under its name only when the block ends well.
+
+    Written beside the target, flushed, synced, then renamed over it; the folder is synced too.
+
+    Raises:
+        DeviceError: the folder is missing, not writable or full.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as err:
+        raise _not_written(path, err) from err
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        temporary.chmod(mode)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as err:
+        raise _not_written(path, err) from err
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write all of a file atomically."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write all of a UTF-8 file atomically."""
+    write_bytes(path, text.encode())
+
+
+def _not_written(path: Path, err: OSError) -> DeviceError:
+    return DeviceError(
+        f"{path} could not be written: {err.strerror or err}.",
+        "Check that the folder exists, is writable and has room (df -h).",
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some file systems cannot sync a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
