@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_fer.classifier import softmax
 from edge_fer.contract import InputSpec
 from edge_fer.errors import ConfigError, ModelError
 from edge_fer.evaluation.data import LabelledFaces
-from edge_fer.evaluation.metrics import macro_recall, softmax, top1
+from edge_fer.evaluation.metrics import macro_recall, top1
 from edge_fer.files import atomic_write
 from edge_fer.preprocess import fit, to_real
 from edge_fer.types import Image

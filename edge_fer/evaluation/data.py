@@ -24,6 +24,7 @@ from edge_fer.evaluation.labels import (
     majority,
     vote_distribution,
 )
+from edge_fer.pictures import PICTURE_SUFFIXES, read_picture
 from edge_fer.types import Image
 
 __all__ = ["SPLITS", "LabelledFaces", "Rows", "labelled", "load", "read", "select"]
@@ -33,7 +34,6 @@ _FORMS = (
     "DATA is FER2013's fer2013.csv or icml_face_data.csv (emotion, pixels, Usage), "
     "an .npz with images and emotion, or a folder [split/]class/*.png"
 )
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm"}
 _VALIDATION_SHARE = 10
 
 
@@ -328,9 +328,7 @@ def _csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 
 def _read_folder(path: Path) -> Rows:
-    from edge_fer.evaluation.pictures import read_picture
-
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _PICTURES and p.is_file())
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
     parts = [(p, p.relative_to(path).parts) for p in files]
     parts = [(p, names) for p, names in parts if len(names) in (2, 3)]
     if not parts:
@@ -345,6 +343,8 @@ def _read_folder(path: Path) -> Rows:
     for file, names in parts:
         try:
             picture = read_picture(file)
+            if picture.ndim == 3:
+                picture = np.ascontiguousarray(picture[:, :, ::-1])
         except DataError as err:
             skipped.append((str(file), err.message))
             continue

@@ -12,18 +12,10 @@ __all__ = [
     "macro_recall",
     "precision",
     "recall",
-    "softmax",
     "top1",
 ]
 
 Floats = NDArray[np.float64]
-
-
-def softmax(logits: NDArray[np.floating]) -> Floats:
-    """``[N, C]`` logits to probabilities, ``float64[N, C]``."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    e = np.exp(shifted)
-    return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
 def top1(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:

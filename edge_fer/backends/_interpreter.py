@@ -1,0 +1,88 @@
+"""What LiteRT and its predecessor tflite-runtime share: the same ``Interpreter`` interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edge_fer.backends.base import Array, TensorSpec
+from edge_fer.contract import TensorQuantisation
+from edge_fer.errors import DeviceError, ModelError
+
+__all__ = ["InterpreterBackend"]
+
+
+class InterpreterBackend:
+    """A model in an ``Interpreter`` object of either runtime.
+
+    Args:
+        interpreter: built, not yet allocated.
+        name: for reports.
+
+    Raises:
+        ModelError: the runtime does not take the graph, or it has more than one input.
+    """
+
+    def __init__(self, interpreter: Any, name: str) -> None:
+        try:
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as err:
+            raise ModelError(
+                f"{name} cannot run this model: {err}.", "Convert it again: edge-fer convert --help"
+            ) from err
+        inputs = interpreter.get_input_details()
+        if len(inputs) != 1:
+            raise ModelError(f"The model has {len(inputs)} inputs; one picture is expected.")
+        self._interpreter = interpreter
+        self._name = name
+        self._input_index = inputs[0]["index"]
+        details = interpreter.get_output_details()
+        self._output_indices = [d["index"] for d in details]
+        self._input = _spec(inputs[0])
+        self._outputs = tuple(_spec(d) for d in details)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def input(self) -> TensorSpec:
+        return self._input
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._outputs
+
+    def run(self, array: Array) -> tuple[Array, ...]:
+        if self._interpreter is None:
+            raise ModelError("The backend is closed.")
+        if array.shape != self._input.shape or array.dtype != self._input.dtype:
+            raise ModelError(
+                f"The model takes {self._input.dtype}{list(self._input.shape)}, "
+                f"not {array.dtype}{list(array.shape)}."
+            )
+        self._interpreter.set_tensor(self._input_index, array)
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as err:
+            raise DeviceError(f"{self._name} failed: {err}.", "See: edge-fer models verify") from err
+        return tuple(self._interpreter.get_tensor(i) for i in self._output_indices)
+
+    def close(self) -> None:
+        self._interpreter = None
+
+
+def _spec(detail: dict[str, Any]) -> TensorSpec:
+    dtype = np.dtype(detail["dtype"])
+    scale, zero_point = detail["quantization"]
+    return TensorSpec(
+        name=str(detail["name"]),
+        shape=tuple(int(n) for n in detail["shape"]),
+        dtype=dtype,
+        quantisation=(
+            TensorQuantisation(scale=float(scale), zero_point=int(zero_point))
+            if dtype.kind in "iu" and scale
+            else None
+        ),
+    )

@@ -1,0 +1,184 @@
+"""What quantisation cost: a reference and a quantised model on identical crops, paired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb, sqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_fer.evaluation.metrics import (
+    confusion,
+    expected_calibration_error,
+    macro_f1,
+    recall,
+    top1,
+)
+
+__all__ = ["AccuracyDrop", "ClassDrop", "ModelFigures", "Verdict", "measure_drop", "wilson"]
+
+Verdict = Literal["pass", "fail", "not_distinguishable"]
+Probabilities = NDArray[np.floating]
+
+_RESAMPLES = 10_000
+_MIN_CLASS_ROWS = 50
+_MIN_CLASS_IMAGES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFigures:
+    """One model on one split; fractions 0 to 1."""
+
+    accuracy: float
+    macro_recall: float
+    macro_f1: float
+    ece: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassDrop:
+    """Recall of one class, before and after; None where the class has no rows."""
+
+    n: int
+    reference_recall: float | None
+    quantised_recall: float | None
+    drop_points: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyDrop:
+    """The comparison. ``drop_points`` is reference minus quantised, in percentage points.
+
+    Attributes:
+        n: rows.
+        reference, quantised: figures of each.
+        drop_points, ci95_points: top-1 drop and its paired bootstrap interval.
+        mcnemar_p: exact binomial on the rows that only one of the two got right.
+        discordant: how many rows only the reference, and only the quantised model got right.
+        agreement: share of rows with the same label, right or wrong.
+        mean_abs_dp: mean absolute change of a probability.
+        per_class: by label.
+    """
+
+    n: int
+    reference: ModelFigures
+    quantised: ModelFigures
+    drop_points: float
+    ci95_points: tuple[float, float]
+    mcnemar_p: float
+    discordant: tuple[int, int]
+    agreement: float
+    mean_abs_dp: float
+    per_class: dict[str, ClassDrop]
+
+    def verdict(self, max_drop: float) -> Verdict:
+        """``pass`` when the whole interval is within the budget, ``fail`` when it is beyond."""
+        low, high = self.ci95_points
+        if high <= max_drop:
+            return "pass"
+        return "fail" if low > max_drop else "not_distinguishable"
+
+    def classes_over(self, max_class_drop: float) -> list[str]:
+        """Labels with at least 50 rows that lost more than the budget and at least 3 pictures."""
+        return [
+            label
+            for label, c in self.per_class.items()
+            if c.n >= _MIN_CLASS_ROWS
+            and c.drop_points is not None
+            and c.drop_points > max_class_drop
+            and round(c.drop_points / 100 * c.n) >= _MIN_CLASS_IMAGES
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of ``accuracy`` in ``edge-fer/benchmark/1``, without data and verdict."""
+        from dataclasses import asdict
+
+        fields = asdict(self)
+        fields["ci95_points"] = list(self.ci95_points)
+        fields["discordant"] = list(self.discordant)
+        return fields
+
+
+def measure_drop(
+    reference: Probabilities, quantised: Probabilities, truth: NDArray[np.int64], labels: tuple[str, ...]
+) -> AccuracyDrop:
+    """Compare two models on the same rows.
+
+    Args:
+        reference: ``[N, C]`` probabilities of the float model.
+        quantised: ``[N, C]`` probabilities of the int8 model on the same crops.
+        truth: ``int64[N]``, index into ``labels``.
+        labels: the C classes.
+    """
+    said_a, said_b = reference.argmax(axis=1), quantised.argmax(axis=1)
+    right_a, right_b = said_a == truth, said_b == truth
+    lost, won = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
+    n = len(truth)
+    rows = np.bincount(truth, minlength=len(labels))
+    recalls = [recall(confusion(said, truth, len(labels))) for said in (said_a, said_b)]
+    return AccuracyDrop(
+        n=n,
+        reference=_figures(reference, truth, len(labels)),
+        quantised=_figures(quantised, truth, len(labels)),
+        drop_points=100 * (lost - won) / n,
+        ci95_points=_bootstrap(lost, won, n),
+        mcnemar_p=_mcnemar(lost, won),
+        discordant=(lost, won),
+        agreement=float((said_a == said_b).mean()),
+        mean_abs_dp=float(np.abs(reference - quantised).mean()),
+        per_class={
+            label: _class_drop(int(rows[i]), float(recalls[0][i]), float(recalls[1][i]))
+            for i, label in enumerate(labels)
+        },
+    )
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927), fractions."""
+    z = 1.959963984540054
+    share = hits / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _figures(p: Probabilities, truth: NDArray[np.int64], classes: int) -> ModelFigures:
+    matrix = confusion(p.argmax(axis=1), truth, classes)
+    return ModelFigures(
+        accuracy=top1(p, truth),
+        macro_recall=float(np.nanmean(recall(matrix))),
+        macro_f1=macro_f1(matrix),
+        ece=expected_calibration_error(p, truth),
+    )
+
+
+def _class_drop(n: int, before: float, after: float) -> ClassDrop:
+    if n == 0:
+        return ClassDrop(n=0, reference_recall=None, quantised_recall=None, drop_points=None)
+    return ClassDrop(
+        n=n,
+        reference_recall=before,
+        quantised_recall=after,
+        drop_points=100 * (before - after),
+    )
+
+
+def _bootstrap(lost: int, won: int, n: int) -> tuple[float, float]:
+    """Percentile interval of the drop, in points, from paired resampling of rows.
+
+    A row adds +1 (lost), -1 (won) or 0 to the drop, so that resampling rows is a multinomial draw.
+    """
+    draws = np.random.default_rng(0).multinomial(
+        n, [lost / n, won / n, 1 - (lost + won) / n], size=_RESAMPLES
+    )
+    low, high = np.percentile(100 * (draws[:, 0] - draws[:, 1]) / n, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _mcnemar(lost: int, won: int) -> float:
+    """Exact two-sided p (McNemar 1947; binomial with p = 1/2 on the discordant rows)."""
+    total = lost + won
+    tail = sum(comb(total, k) for k in range(min(lost, won) + 1))
+    return min(1.0, 2 * tail / 2**total)

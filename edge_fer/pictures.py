@@ -1,0 +1,47 @@
+"""Reading pictures from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_fer.errors import DataError
+from edge_fer.types import Image
+
+__all__ = ["PICTURE_SUFFIXES", "luma_of", "read_picture"]
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm"})
+
+
+def read_picture(path: Path) -> Image:
+    """A picture, upright by its EXIF orientation.
+
+    Returns:
+        ``uint8[H, W]`` for a gray file, else ``uint8[H, W, 3]`` in BGR order.
+
+    Raises:
+        DataError: missing, not a picture, or cut off.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as err:
+        raise DataError(f"{path} cannot be read ({err.strerror}).", "Check the path.") from err
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR) if len(data) else None
+    except cv2.error as err:
+        raise DataError(f"{path} is not a readable picture ({err.err}).", _REMEDY) from err
+    if picture is None:
+        raise DataError(f"{path} is not a readable picture.", _REMEDY)
+    return np.asarray(picture, np.uint8)
+
+
+def luma_of(picture: Image) -> Image:
+    """``uint8[H, W]`` luma (BT.601) of a gray or BGR picture; a gray one comes back as it is."""
+    if picture.ndim == 2:
+        return picture
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+_REMEDY = "Use a whole PNG, JPEG, WebP, BMP or PGM file."
