@@ -64,7 +64,7 @@ class Classifier:
 
     def classify(self, pixels: Image) -> tuple[Expression, ...]:
         """``uint8[N, h, w, c]`` to one expression per face."""
-        return tuple(self._expression(p) for p in self.probabilities(pixels))
+        return tuple(self.expression(p) for p in self.probabilities(pixels))
 
     def golden_error(self) -> tuple[int, float] | None:
         """Run the contract's golden vectors: how many, and the largest difference.
@@ -79,11 +79,30 @@ class Classifier:
         expected = golden.expected(self.contract.quantisation.scheme, len(self.labels))
         return golden.n, float(np.abs(raw.astype(np.float64) - expected).max())
 
+    def check_golden(self) -> tuple[int, float] | None:
+        """:meth:`golden_error`, refused where it is too large.
+
+        Raises:
+            ModelError: this device computes something else than the build host did: more than
+                1 step of an int8 output (kernels of different processors differ by at most that),
+                or 0.001 of a float one.
+        """
+        found = self.golden_error()
+        int8 = self.contract.quantisation.scheme == "int8"
+        if found is not None and found[1] > (1 if int8 else 1e-3):
+            raise ModelError(
+                f"{self.model.path} computes something else here than where it was made: "
+                f"its golden vectors are off by {found[1]:g}{' steps' if int8 else ''}.",
+                "Try another runtime (--backend), and report this with: edge-fer models show",
+            )
+        return found
+
     def close(self) -> None:
         """Let go of the backend."""
         self.backend.close()
 
-    def _expression(self, p: NDArray[np.float64]) -> Expression:
+    def expression(self, p: NDArray[np.float64]) -> Expression:
+        """What ``float64[C]`` probabilities say, by the contract's rule for unknown."""
         label, reason = self.labels[int(p.argmax())], None
         threshold = (self.contract.output.unknown or {}).get("min_probability")
         if threshold is not None and p.max() < float(threshold):

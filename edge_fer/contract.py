@@ -31,7 +31,7 @@ __all__ = [
     "TensorQuantisation",
 ]
 
-SCHEMA = "edge-fer/contract/1"
+SCHEMA: Literal["edge-fer/contract/1"] = "edge-fer/contract/1"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -40,7 +40,7 @@ class _Part(BaseModel):
 
 
 class CropConvention(_Part):
-    """Where a face lies in the crop, in fractions of its side. The defaults are FER2013's medians."""
+    """Where a face lies in the crop, in fractions of its side; defaults: FER2013's medians."""
 
     eye_distance: Positive = 0.354
     eye_midpoint: tuple[float, float] = (0.496, 0.386)
@@ -104,7 +104,7 @@ class Calibration(_Part):
 
 
 class Metric(_Part):
-    """What was measured at conversion, on the build host: fractions 0..1, ``*_points`` in points."""
+    """What was measured at conversion, on the build host: fractions, ``*_points`` in points."""
 
     data: str
     data_sha256: str

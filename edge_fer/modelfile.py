@@ -70,7 +70,9 @@ def read_model(path: Path) -> ModelFile:
             f"There is no model at {path} ({err.strerror}).", "See: edge-fer models list"
         ) from err
     if data[4:8] != _IDENTIFIER:
-        raise ModelError(f"{path} is not a .tflite file.", "Convert a Keras model: edge-fer convert --help")
+        raise ModelError(
+            f"{path} is not a .tflite file.", "Convert a Keras model: edge-fer convert --help"
+        )
     flatbuffer, members = _split(data, path)
     text = _metadata(flatbuffer, path)
     if text is None:
@@ -80,7 +82,10 @@ def read_model(path: Path) -> ModelFile:
         )
     if _HASH_MEMBER not in members:
         raise ModelError(f"{path} is cut off: the end of the file is missing.", _FRESH)
-    if members[_HASH_MEMBER].decode(errors="replace").strip() != hashlib.sha256(flatbuffer).hexdigest():
+    if (
+        members[_HASH_MEMBER].decode(errors="replace").strip()
+        != hashlib.sha256(flatbuffer).hexdigest()
+    ):
         raise ModelError(f"{path} was changed or damaged: its hash is wrong.", _FRESH)
     return ModelFile(
         path=path,
@@ -105,7 +110,8 @@ def embed(flatbuffer: bytes, contract: ModelContract) -> bytes:
         from ai_edge_litert.tools import flatbuffer_utils
     except ImportError as err:
         raise MissingExtra(
-            "Writing a contract needs ai-edge-litert.", "Install it with: pip install ai-edge-litert"
+            "Writing a contract needs ai-edge-litert.",
+            "Install it with: pip install ai-edge-litert",
         ) from err
     bare, _ = _split(flatbuffer, Path("the model"))
     try:

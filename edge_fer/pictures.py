@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_fer.errors import DataError
+from edge_fer.errors import ConfigError, DataError
+from edge_fer.files import write_bytes
 from edge_fer.types import Image
 
-__all__ = ["PICTURE_SUFFIXES", "luma_of", "read_picture"]
+__all__ = ["PICTURE_SUFFIXES", "luma_of", "read_picture", "write_picture"]
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm"})
 
@@ -42,6 +43,20 @@ def luma_of(picture: Image) -> Image:
     if picture.ndim == 2:
         return picture
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def write_picture(path: Path, picture: Image) -> None:
+    """Write a gray or BGR picture atomically; the suffix chooses the format.
+
+    Raises:
+        ConfigError: OpenCV cannot write that format.
+        DeviceError: the folder is missing, not writable or full.
+    """
+    try:
+        coded = cv2.imencode(path.suffix, picture)[1]
+    except cv2.error as err:
+        raise ConfigError(f"{path.suffix!r} is no picture format.", "Use .png or .jpg.") from err
+    write_bytes(path, coded.tobytes())
 
 
 _REMEDY = "Use a whole PNG, JPEG, WebP, BMP or PGM file."

@@ -43,7 +43,7 @@ class Sight:
 
 
 def look(frame: Frame, detector: Detector, classifier: Classifier) -> Sight:
-    """Detect, crop and classify one frame; the one path of ``predict``, ``run`` and ``benchmark``."""
+    """Detect, crop and classify one frame: the one path of predict, run and benchmark."""
     started = perf_counter_ns()
     faces = detector.detect(frame)
     detected = perf_counter_ns()
@@ -77,8 +77,10 @@ class Pipeline:
         self.sinks = tuple(sinks)
         self.frame: Frame | None = None
         self._owned = ExitStack()
-        for part in (camera, detector, classifier, *self.sinks):
-            self._owned.callback(part.close)
+        for close in (camera.close, detector.close, classifier.close):
+            self._owned.callback(close)
+        for sink in self.sinks:
+            self._owned.callback(sink.close)
 
     def step(self) -> Observation | None:
         """Take one frame through all stages and emit what was seen; None when the source ended.

@@ -130,8 +130,8 @@ def fit(image: Image, spec: InputSpec) -> Image:
 
 
 def to_real(pixels: Image, spec: InputSpec) -> NDArray[np.float32]:
-    """What the float model takes: ``uint8 * scale + offset`` per channel, ``float32``, same shape."""
-    scale, offset = np.float32(spec.scale), np.float32(spec.offset)
+    """What the float model takes: ``uint8 * scale + offset`` per channel, as ``float32``."""
+    scale, offset = np.array(spec.scale, np.float32), np.array(spec.offset, np.float32)
     return np.asarray(pixels.astype(np.float32) * scale + offset, np.float32)
 
 

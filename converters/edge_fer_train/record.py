@@ -47,7 +47,7 @@ def save(
     }
     contract = ModelContract(
         labels=training.labels,
-        label_scheme=scheme,  # type: ignore[arg-type]
+        label_scheme=scheme,
         input=expression_spec(),
         output=OutputSpec(kind="logits", temperature=trained.temperature),
         licence=Licence(

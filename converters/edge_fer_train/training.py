@@ -106,9 +106,7 @@ def train(
     import keras
 
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(
-        "mixed_bfloat16" if recipe.precision == "bfloat16" else "float32"
-    )
+    keras.config.set_dtype_policy("mixed_bfloat16" if recipe.precision == "bfloat16" else "float32")
     model = build(recipe.arch, spec, len(training.labels))
     steps = max(1, len(training) // recipe.batch)
     optimizer = keras.optimizers.AdamW(
@@ -136,7 +134,9 @@ def train(
             state.average(recipe.averaging)
             on_step(done, steps, float(np.mean(losses[-50:])))
         if not np.isfinite(losses).all():
-            raise ModelError("Training diverged: the loss is not a number.", "Lower --learning-rate.")
+            raise ModelError(
+                "Training diverged: the loss is not a number.", "Lower --learning-rate."
+            )
         logits = _averaged_logits(state, spec, held_out)
         epoch = Epoch(
             epoch=number + 1,
@@ -184,9 +184,8 @@ class _State:
     def average(self, decay: float) -> None:
         self.steps += 1
         keep = min(decay, (1 + self.steps) / (10 + self.steps))
-        for mean, now in zip(self.averaged, self.model.get_weights(), strict=True):
-            mean *= keep
-            mean += (1 - keep) * now
+        for i, now in enumerate(self.model.get_weights()):
+            self.averaged[i] = keep * self.averaged[i] + (1 - keep) * now
 
     def finish(self, epoch: Epoch) -> None:
         if all(epoch.validation_accuracy >= e.validation_accuracy for e in self.curve):

@@ -68,7 +68,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(name: str, spec: InputSpec, classes: int) -> Any:
-    """A fresh Keras model, ``float32[N, height, width, channels] -> float32[N, classes]`` logits."""
+    """A fresh Keras model: ``float32[N, height, width, channels]`` to ``float32[N, classes]``."""
     from keras import Model, layers
 
     def convolution(x: Any, channels: int, stride: int, size: int = 3, relu: bool = True) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,23 +14,26 @@ from edge_fer.backends.base import Array, TensorSpec
 from edge_fer.contract import TensorQuantisation
 from edge_fer.errors import DeviceError, ModelError
 
-__all__ = ["InterpreterBackend"]
+__all__ = ["InterpreterBackend", "count_threads"]
 
 
 class InterpreterBackend:
     """A model in an ``Interpreter`` object of either runtime.
 
     Args:
-        interpreter: built, not yet allocated.
+        make: builds the interpreter, not yet allocated.
         name: for reports.
 
     Raises:
-        ModelError: the runtime does not take the graph, or it has more than one input.
+        ModelError: the file is damaged, the runtime lacks one of its operators, or it has more
+            than one input.
     """
 
-    def __init__(self, interpreter: Any, name: str) -> None:
+    def __init__(self, make: Callable[[], Any], name: str) -> None:
         try:
-            interpreter.allocate_tensors()
+            with _hushed_stderr():
+                interpreter = make()
+                interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as err:
             raise ModelError(
                 f"{name} cannot run this model: {err}.", "Convert it again: edge-fer convert --help"
@@ -66,11 +73,18 @@ class InterpreterBackend:
         try:
             self._interpreter.invoke()
         except RuntimeError as err:
-            raise DeviceError(f"{self._name} failed: {err}.", "See: edge-fer models verify") from err
+            raise DeviceError(
+                f"{self._name} failed: {err}.", "See: edge-fer models verify"
+            ) from err
         return tuple(self._interpreter.get_tensor(i) for i in self._output_indices)
 
     def close(self) -> None:
         self._interpreter = None
+
+
+def count_threads(count: int) -> str:
+    """``1 thread``, ``4 threads``."""
+    return f"{count} thread" + ("s" if count != 1 else "")
 
 
 def _spec(detail: dict[str, Any]) -> TensorSpec:
@@ -86,3 +100,17 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
             else None
         ),
     )
+
+
+@contextmanager
+def _hushed_stderr() -> Iterator[None]:
+    """Keep the runtime's C++ chatter ("Created XNNPACK delegate") off the user's terminal."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

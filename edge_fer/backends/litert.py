@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from edge_fer.backends._interpreter import InterpreterBackend
-from edge_fer.errors import MissingExtra, ModelError
+from edge_fer.backends._interpreter import InterpreterBackend, count_threads
+from edge_fer.errors import MissingExtra
 
 __all__ = ["LiteRtBackend"]
 
@@ -29,12 +29,7 @@ class LiteRtBackend(InterpreterBackend):
             raise MissingExtra(
                 f"LiteRT cannot be loaded ({err}).", "Install it with: pip install ai-edge-litert"
             ) from err
-        try:
-            interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
-        except (ValueError, RuntimeError) as err:
-            raise ModelError(f"LiteRT does not take this model: {err}.") from err
-        super().__init__(interpreter, f"litert {version('ai-edge-litert')}, {_threads(threads)}")
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread" + ("s" if count != 1 else "")
+        super().__init__(
+            lambda: Interpreter(model_content=flatbuffer, num_threads=threads),
+            f"litert {version('ai-edge-litert')}, {count_threads(threads)}",
+        )

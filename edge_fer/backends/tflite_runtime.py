@@ -10,8 +10,8 @@ from importlib.metadata import version
 
 import numpy as np
 
-from edge_fer.backends._interpreter import InterpreterBackend
-from edge_fer.errors import MissingExtra, ModelError
+from edge_fer.backends._interpreter import InterpreterBackend, count_threads
+from edge_fer.errors import MissingExtra
 
 __all__ = ["TfliteRuntimeBackend"]
 
@@ -41,9 +41,7 @@ class TfliteRuntimeBackend(InterpreterBackend):
         if int(np.__version__.split(".")[0]) >= 2:
             # Its interpreter dies with a bare SystemError on numpy 2; its metadata does not say so.
             raise MissingExtra(f"tflite-runtime needs numpy 1, this is {np.__version__}.", _REMEDY)
-        try:
-            interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
-        except (ValueError, RuntimeError) as err:
-            raise ModelError(f"tflite-runtime does not take this model: {err}.") from err
-        name = f"tflite-runtime {version('tflite-runtime')}, {threads} thread(s)"
-        super().__init__(interpreter, name)
+        super().__init__(
+            lambda: Interpreter(model_content=flatbuffer, num_threads=threads),
+            f"tflite-runtime {version('tflite-runtime')}, {count_threads(threads)}",
+        )

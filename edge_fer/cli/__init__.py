@@ -76,7 +76,7 @@ def _exit_code(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as err:
-        # The command-line parser's own errors: a class that differs between releases, one interface.
+        # The command-line parser's own errors: their class differs between releases.
         if not hasattr(err, "format_message"):
             raise
         command = next((w for w in words if not w.startswith("-")), "")

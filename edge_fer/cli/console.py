@@ -15,10 +15,26 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Json", "Quiet", "Talk", "Verbose", "emit_json"]
+__all__ = [
+    "Backend",
+    "Detector",
+    "Json",
+    "Model",
+    "Quiet",
+    "Talk",
+    "Threads",
+    "Verbose",
+    "emit_json",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk; errors only.")]
+Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .tflite file.")]
+Detector = Annotated[
+    str, typer.Option("--detector", help="haar, or haar?cascade=alt2&min_size=60.")
+]
+Backend = Annotated[str, typer.Option("--backend", help="auto, litert or tflite-runtime.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one inference.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")]
 
 

@@ -142,7 +142,7 @@ def select(rows: Rows, split: str | None) -> tuple[str, NDArray[np.int64]]:
     if name is None:
         return "everything", np.arange(len(rows.images))
     if name in ("Training", "validation") and "Training" in present:
-        chosen = _training_or_validation(rows, name)
+        chosen = _training_or_validation(rows, usage, name)
     else:
         chosen = np.flatnonzero(usage == name)
     if len(chosen) == 0:
@@ -186,7 +186,7 @@ def labelled(rows: Rows, labels: Sequence[str], *, split: str | None) -> Labelle
         path=rows.path,
         sha256=rows.sha256,
         split=name,
-        images=[rows.images[i] for i in chosen],
+        images=[rows.images[i] for i in chosen.tolist()],
         labels=labels,
         truth=truth.astype(np.int64),
         target=target,
@@ -195,29 +195,28 @@ def labelled(rows: Rows, labels: Sequence[str], *, split: str | None) -> Labelle
     )
 
 
-def _digest(image: Image) -> str:
-    return hashlib.sha256(image.tobytes()).hexdigest()
+def _digests(rows: Rows, which: NDArray[np.int64]) -> list[str]:
+    return [hashlib.sha256(rows.images[i].tobytes()).hexdigest() for i in which.tolist()]
 
 
-def _training_or_validation(rows: Rows, name: str) -> NDArray[np.int64]:
-    assert rows.usage is not None
-    training = np.flatnonzero(rows.usage == "Training")
-    digests = [_digest(rows.images[i]) for i in training]
+def _training_or_validation(rows: Rows, usage: NDArray[np.str_], name: str) -> NDArray[np.int64]:
+    training = np.flatnonzero(usage == "Training")
+    digests = _digests(rows, training)
     held_out = np.array([int(d[:8], 16) % _VALIDATION_SHARE == 0 for d in digests], bool)
     if name == "validation":
-        return training[held_out]
-    test = {_digest(rows.images[i]) for i in np.flatnonzero(rows.usage != "Training")}
+        return np.asarray(training[held_out])
+    test = set(_digests(rows, np.flatnonzero(usage != "Training")))
     copied = np.array([d in test for d in digests], bool)
-    return training[~held_out & ~copied]
+    return np.asarray(training[~held_out & ~copied])
 
 
 def _copies(rows: Rows, chosen: NDArray[np.int64], split: str) -> NDArray[np.bool_] | None:
     if rows.usage is None or split in ("Training", "validation", "everything"):
         return None
-    training = {_digest(rows.images[i]) for i in np.flatnonzero(rows.usage == "Training")}
+    training = set(_digests(rows, np.flatnonzero(rows.usage == "Training")))
     if not training:
         return None
-    return np.array([_digest(rows.images[i]) in training for i in chosen], bool)
+    return np.array([d in training for d in _digests(rows, chosen)], bool)
 
 
 def _read_npz(path: Path) -> Rows:
@@ -270,7 +269,7 @@ def _read_csv(path: Path, ferplus: Path | None) -> Rows:
     for number, row in _csv_rows(path, ("emotion", "pixels", "usage")):
         try:
             pixels = np.array(row["pixels"].split(), dtype=np.uint8)
-            side = int(round(len(pixels) ** 0.5))
+            side = round(len(pixels) ** 0.5)
             images.append(pixels.reshape(side, side))
             emotion.append(int(row["emotion"]))
         except (ValueError, OverflowError) as err:
@@ -285,10 +284,7 @@ def _read_csv(path: Path, ferplus: Path | None) -> Rows:
     if ferplus is not None:
         columns = ("usage", *FERPLUS8, "unknown", "nf")
         votes = np.array(
-            [
-                [int(row[c]) for c in columns[1:]]
-                for _, row in _csv_rows(ferplus, columns)
-            ],
+            [[int(row[c]) for c in columns[1:]] for _, row in _csv_rows(ferplus, columns)],
             np.int8,
         )
         if len(votes) != len(images):
@@ -317,7 +313,8 @@ def _csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
             missing = [n for n in needed if n not in names]
             if missing:
                 raise DataError(
-                    f"{path} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}.",
+                    f"{path} has no column {', '.join(missing)}; "
+                    f"it has {', '.join(names) or 'none'}.",
                     _FORMS + ".",
                 )
             reader.fieldnames = names
@@ -328,7 +325,9 @@ def _csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str
 
 
 def _read_folder(path: Path) -> Rows:
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    files = sorted(
+        p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+    )
     parts = [(p, p.relative_to(path).parts) for p in files]
     parts = [(p, names) for p, names in parts if len(names) in (2, 3)]
     if not parts:

@@ -102,7 +102,10 @@ class AccuracyDrop:
 
 
 def measure_drop(
-    reference: Probabilities, quantised: Probabilities, truth: NDArray[np.int64], labels: tuple[str, ...]
+    reference: Probabilities,
+    quantised: Probabilities,
+    truth: NDArray[np.int64],
+    labels: tuple[str, ...],
 ) -> AccuracyDrop:
     """Compare two models on the same rows.
 
@@ -181,4 +184,4 @@ def _mcnemar(lost: int, won: int) -> float:
     """Exact two-sided p (McNemar 1947; binomial with p = 1/2 on the discordant rows)."""
     total = lost + won
     tail = sum(comb(total, k) for k in range(min(lost, won) + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return float(min(1.0, 2 * tail / 2**total))

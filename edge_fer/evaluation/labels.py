@@ -38,7 +38,7 @@ _SYNONYMS = {
 
 
 def canonical(name: str) -> str:
-    """FER+'s name of a class: ``happy`` -> ``happiness``; an unknown name comes back in lower case."""
+    """FER+'s name of a class: ``happy`` to ``happiness``; other names come back in lower case."""
     name = name.strip().lower()
     return _SYNONYMS.get(name, name)
 
@@ -72,4 +72,4 @@ def vote_distribution(votes: NDArray[np.integer]) -> NDArray[np.float32]:
     """
     kept = np.where(votes <= 1, 0, votes)[:, : len(FERPLUS8)].astype(np.float32)
     total = kept.sum(axis=1, keepdims=True)
-    return np.divide(kept, total, out=np.zeros_like(kept), where=total > 0)
+    return np.asarray(kept / np.maximum(total, 1))

@@ -43,9 +43,7 @@ def precision(matrix: NDArray[np.int64]) -> Floats:
         return np.asarray(np.diag(matrix) / matrix.sum(axis=0))
 
 
-def macro_recall(
-    predicted: NDArray[np.integer], truth: NDArray[np.integer], classes: int
-) -> float:
+def macro_recall(predicted: NDArray[np.integer], truth: NDArray[np.integer], classes: int) -> float:
     """Mean recall of the classes that have rows ("balanced accuracy")."""
     return float(np.nanmean(recall(confusion(predicted, truth, classes))))
 

@@ -1,0 +1,1 @@
+"""The benchmark: what a user will wait for, per stage, and what quantisation cost."""

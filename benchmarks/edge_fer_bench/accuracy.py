@@ -1,0 +1,200 @@
+"""What quantisation cost, measured here: float reference and quantised model on identical crops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from edge_fer.classifier import Classifier
+from edge_fer.errors import ConfigError
+from edge_fer.evaluation.data import LabelledFaces
+from edge_fer.evaluation.drop import AccuracyDrop, Verdict, measure_drop
+from edge_fer.evaluation.evaluate import probabilities_of
+from edge_fer.evaluation.metrics import top1
+from edge_fer.models import find, shipped
+
+__all__ = [
+    "MAX_CLASS_DROP",
+    "MAX_DROP",
+    "CleanRows",
+    "MeasuredAccuracy",
+    "find_reference",
+    "measure_accuracy",
+]
+
+MAX_DROP = 0.5
+MAX_CLASS_DROP = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanRows:
+    """The same without rows that are pixel copies of Training rows; fractions 0 to 1."""
+
+    n: int
+    reference_accuracy: float
+    quantised_accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredAccuracy:
+    """The comparison, and the limits that it is judged by, in percentage points.
+
+    Attributes:
+        faces: the rows.
+        drop: all figures.
+        clean: see :class:`CleanRows`; None where copies cannot be told.
+        reference: the float model's name.
+        reference_is_parent: whether the quantised model's contract names this very file as the
+            one that it was made from; None where it names none.
+        max_drop, max_class_drop: the limits.
+    """
+
+    faces: LabelledFaces
+    drop: AccuracyDrop
+    clean: CleanRows | None
+    reference: str
+    reference_sha256: str
+    reference_is_parent: bool | None
+    max_drop: float
+    max_class_drop: float
+
+    @property
+    def classes_over(self) -> list[str]:
+        """Labels that lost more than ``max_class_drop``, by the rule of ``AccuracyDrop``."""
+        return self.drop.classes_over(self.max_class_drop)
+
+    @property
+    def verdict(self) -> Verdict:
+        """``fail`` also when a single class lost too much."""
+        return "fail" if self.classes_over else self.drop.verdict(self.max_drop)
+
+    @property
+    def rows_to_decide(self) -> int | None:
+        """About how many rows would tell this drop from the limit; None where they are equal.
+
+        The interval's half width is near 1.96 * sqrt(share of changed rows / n).
+        """
+        gap = abs(self.max_drop - self.drop.drop_points) / 100
+        changed = sum(self.drop.discordant) / self.drop.n
+        return ceil(changed * (1.96 / gap) ** 2) if gap else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The field ``accuracy``."""
+        faces = self.faces
+        clean = self.clean
+        return {
+            "data": faces.path,
+            "data_sha256": faces.sha256,
+            "split": faces.split,
+            **self.drop.to_json(),
+            "verdict": self.verdict,
+            "max_drop_points": self.max_drop,
+            "max_class_drop_points": self.max_class_drop,
+            "classes_over": self.classes_over,
+            "left_out": list(faces.left_out),
+            "clean": None
+            if clean is None
+            else {
+                "n": clean.n,
+                "reference_accuracy": clean.reference_accuracy,
+                "quantised_accuracy": clean.quantised_accuracy,
+            },
+            "reference_model": {
+                "name": self.reference,
+                "sha256": self.reference_sha256,
+                "is_parent": self.reference_is_parent,
+            },
+        }
+
+
+def find_reference(model: str, stated: str | None) -> str:
+    """The float twin of a model: what was stated, ``NAME.float``, or OUT.float.tflite beside it.
+
+    Raises:
+        ConfigError: there is none to be found.
+        ModelError: what was stated does not exist.
+    """
+    if stated is not None:
+        find(stated)
+        return stated
+    if f"{model}.float" in shipped():
+        return f"{model}.float"
+    path = find(model)
+    twin = path.with_name(path.name.removesuffix(".tflite") + ".float.tflite")
+    if not twin.exists():
+        raise ConfigError(
+            f"To measure a drop, {model} needs the float model that it was made from; "
+            f"there is no {twin}.",
+            "Name it with --reference FLOAT.tflite.",
+        )
+    return str(twin)
+
+
+def measure_accuracy(
+    quantised: Classifier,
+    reference: Classifier,
+    faces: LabelledFaces,
+    *,
+    max_drop: float = MAX_DROP,
+    max_class_drop: float = MAX_CLASS_DROP,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> MeasuredAccuracy:
+    """Run both models over the rows, each through the preprocessing of its own contract.
+
+    Args:
+        quantised: the model that is benchmarked.
+        reference: its float twin.
+        faces: rows in the labels of both.
+        max_drop: limit of the drop over all rows, points.
+        max_class_drop: limit for one class, points.
+        on_progress: told how many of how many inferences are done.
+
+    Raises:
+        ConfigError: the two models cannot be compared.
+    """
+    _comparable(quantised, reference)
+    rows = len(faces)
+    before = probabilities_of(reference, faces, lambda done, _: on_progress(done, 2 * rows))
+    after = probabilities_of(quantised, faces, lambda done, _: on_progress(rows + done, 2 * rows))
+    parent = quantised.contract.quantisation.parent_sha256
+    clean = None
+    if faces.copy_of_training is not None and not faces.copy_of_training.all():
+        kept = ~faces.copy_of_training
+        clean = CleanRows(
+            n=int(kept.sum()),
+            reference_accuracy=top1(before[kept], faces.truth[kept]),
+            quantised_accuracy=top1(after[kept], faces.truth[kept]),
+        )
+    return MeasuredAccuracy(
+        faces=faces,
+        drop=measure_drop(before, after, faces.truth, faces.labels),
+        clean=clean,
+        reference=reference.model.name,
+        reference_sha256=reference.model.sha256,
+        reference_is_parent=None if parent is None else parent == reference.model.flatbuffer_sha256,
+        max_drop=max_drop,
+        max_class_drop=max_class_drop,
+    )
+
+
+def _comparable(quantised: Classifier, reference: Classifier) -> None:
+    if quantised.contract.quantisation.scheme == "float32":
+        raise ConfigError(
+            f"{quantised.model.path} is a float model, so there is no drop to measure.",
+            "Benchmark the int8 file, or score this one with: edge-fer evaluate",
+        )
+    if reference.contract.quantisation.scheme != "float32":
+        raise ConfigError(
+            f"The reference {reference.model.path} is no float model.",
+            "Name the float file that the int8 one was made from with --reference.",
+        )
+    if quantised.labels != reference.labels:
+        raise ConfigError(
+            f"The reference {reference.model.path} has the labels {', '.join(reference.labels)}; "
+            f"{quantised.model.path} has {', '.join(quantised.labels)}.",
+            "Name the float file that the int8 one was made from with --reference.",
+        )
+
+

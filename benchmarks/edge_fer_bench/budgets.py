@@ -1,0 +1,121 @@
+"""Limits that the user set, and whether they were kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge_fer.errors import ConfigError
+from edge_fer_bench.accuracy import MeasuredAccuracy
+from edge_fer_bench.latency import Latency
+
+__all__ = ["Budgets", "Check"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One limit and what was measured against it.
+
+    Attributes:
+        budget: the flag's name without dashes, for JSON.
+        limit: what the user set.
+        measured: the figure, in the limit's unit.
+        met: whether the limit was kept; True also where nothing shows that it was not.
+        words: the sentence for people.
+    """
+
+    budget: str
+    limit: float
+    measured: float
+    met: bool
+    words: str
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of the field ``budgets``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """What ``--max-...`` and ``--min-...`` were set to; None where the user did not.
+
+    Attributes:
+        max_drop: top-1 drop, percentage points.
+        max_class_drop: recall drop of the worst class, percentage points.
+        max_p99: 99th percentile of a frame's whole time, ms.
+        min_fps: frames per second.
+        max_rss: peak memory, 10^6 bytes.
+    """
+
+    max_drop: float | None = None
+    max_class_drop: float | None = None
+    max_p99: float | None = None
+    min_fps: float | None = None
+    max_rss: float | None = None
+
+    def require_data(self, data: object) -> None:
+        """Refuse an accuracy limit that nothing would be measured for.
+
+        Raises:
+            ConfigError: a drop is limited, but there is no data.
+        """
+        if data is None and not (self.max_drop is None and self.max_class_drop is None):
+            raise ConfigError(
+                "--max-drop and --max-class-drop limit what is measured here, and without --data "
+                "no accuracy is.",
+                "Add --data with labelled pictures.",
+            )
+
+    def check(
+        self, latency: Latency, fps: float, rss_mb: float, accuracy: MeasuredAccuracy | None
+    ) -> tuple[Check, ...]:
+        """Every limit that was set and measured, in the order of the flags."""
+        checks = []
+        if accuracy is not None and self.max_drop is not None:
+            checks.append(_drop(self.max_drop, accuracy))
+        if accuracy is not None and self.max_class_drop is not None:
+            checks.append(_class_drop(self.max_class_drop, accuracy))
+        p99 = latency.total.p99
+        if self.max_p99 is not None and p99 is not None:
+            words = f"99 % of frames take at most {p99:.1f} ms, the limit is {self.max_p99:g} ms"
+            checks.append(_check("max_p99", self.max_p99, p99, p99 <= self.max_p99, words))
+        if self.min_fps is not None:
+            words = f"{fps:.1f} frames per second, the least allowed is {self.min_fps:g}"
+            checks.append(_check("min_fps", self.min_fps, fps, fps >= self.min_fps, words))
+        if self.max_rss is not None:
+            words = f"memory peaked at {rss_mb:.0f} MB, the limit is {self.max_rss:g} MB"
+            checks.append(_check("max_rss", self.max_rss, rss_mb, rss_mb <= self.max_rss, words))
+        return tuple(checks)
+
+
+def _drop(limit: float, accuracy: MeasuredAccuracy) -> Check:
+    drop = accuracy.drop
+    verdict = drop.verdict(limit)
+    low, high = drop.ci95_points
+    says = {
+        "pass": "is within",
+        "fail": "is beyond",
+        "not_distinguishable": "cannot be told from",
+    }[verdict]
+    words = (
+        f"the accuracy drop of {drop.drop_points:.2f} points (95 % interval {low:.2f} to "
+        f"{high:.2f}) {says} the limit of {limit:g}"
+    )
+    return _check("max_drop", limit, drop.drop_points, verdict != "fail", words)
+
+
+def _class_drop(limit: float, accuracy: MeasuredAccuracy) -> Check:
+    drops = {label: c.drop_points or 0.0 for label, c in accuracy.drop.per_class.items()}
+    over = accuracy.drop.classes_over(limit)
+    if over:
+        worst = max(over, key=lambda label: drops[label])
+        named = ", ".join(f"{label} {drops[label]:.1f}" for label in over)
+        words = f"lost more than {limit:g} points of recall: {named}"
+        return _check("max_class_drop", limit, drops[worst], False, words)
+    words = f"no class that has at least 50 pictures lost more than {limit:g} points of recall"
+    judged = [drops[label] for label, c in accuracy.drop.per_class.items() if c.n >= 50]
+    return _check("max_class_drop", limit, max(judged, default=0.0), True, words)
+
+
+def _check(budget: str, limit: float, measured: float, met: bool, words: str) -> Check:
+    return Check(budget=budget, limit=limit, measured=measured, met=met, words=words)

@@ -1,0 +1,70 @@
+"""A camera that can be opened again, so that warming up uses up no frame of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from edge_fer.types import Camera, Frame
+from edge_fer.uri import split_query
+
+__all__ = ["Source", "SourceKind", "kind_of"]
+
+SourceKind = Literal["synthetic", "recording", "camera", "stream"]
+_DEVICE_SCHEMES = ("/dev/", "picamera2:")
+
+
+def kind_of(uri: str) -> SourceKind:
+    """``synthetic``, ``recording`` (a file or a folder), ``camera`` or ``stream``."""
+    head, _ = split_query(uri)
+    if head == "synthetic":
+        return "synthetic"
+    if head.startswith(_DEVICE_SCHEMES):
+        return "camera"
+    if "://" in head:
+        return "stream"
+    return "recording"
+
+
+class Source:
+    """A :class:`~edge_fer.types.Camera` over another one that is opened by ``open_camera``.
+
+    Args:
+        uri: what the user called the source.
+        open_camera: opens it; may raise.
+
+    Attributes:
+        size: width and height of the last frame in pixels, None before the first.
+    """
+
+    def __init__(self, uri: str, open_camera: Callable[[str], Camera]) -> None:
+        self.uri = uri
+        self.kind = kind_of(uri)
+        self.size: tuple[int, int] | None = None
+        self._open = open_camera
+        self._camera = open_camera(uri)
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come at a rate of their own, which then limits the run."""
+        return self.kind in ("camera", "stream")
+
+    def read(self) -> Frame | None:
+        """The next frame, or None at the end."""
+        frame = self._camera.read()
+        if frame is not None:
+            self.size = (frame.width, frame.height)
+        return frame
+
+    def rewind(self) -> bool:
+        """Start a recording from its first frame again; False for sources that have no first one."""
+        if self.kind != "recording":
+            return False
+        self._camera.close()
+        self._camera = self._open(self.uri)
+        return True
+
+    def close(self) -> None:
+        """Close what is open. Twice is fine."""
+        self._camera.close()
+

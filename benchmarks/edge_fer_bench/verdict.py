@@ -1,0 +1,136 @@
+"""What a report comes to, in words that can be read without the rest of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from edge_fer.contract import Metric
+from edge_fer_bench.accuracy import MeasuredAccuracy
+from edge_fer_bench.report import BenchmarkReport
+
+__all__ = [
+    "NOT_MEASURED",
+    "Headline",
+    "State",
+    "judge",
+    "measured_words",
+    "points",
+    "recorded_words",
+]
+
+State = Literal["pass", "fail", "open", "info"]
+NOT_MEASURED = "accuracy: not measured here"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """The first thing that a reader sees.
+
+    Attributes:
+        state: ``pass`` and ``fail`` where limits were judged, ``open`` where the figures do not
+            decide, ``info`` where nothing was to be judged.
+        word: the state in a word or two.
+        text: one line.
+        sentences: what it rests on.
+    """
+
+    state: State
+    word: str
+    text: str
+    sentences: tuple[str, ...]
+
+
+def judge(report: BenchmarkReport) -> Headline:
+    """The verdict: an interrupted run first, then missed limits, then the accuracy drop."""
+    state, word, text = _first(report)
+    met = [check.words for check in report.budgets if check.met]
+    sentences = [_speed(report), report.golden.words]
+    if report.accuracy is None:
+        sentences.insert(1, f"{NOT_MEASURED[0].upper()}{NOT_MEASURED[1:]}.")
+    else:
+        sentences.insert(0, measured_words(report.accuracy))
+    if met:
+        sentences.append(f"Limits kept: {'; '.join(met)}.")
+    return Headline(state=state, word=word, text=text, sentences=tuple(sentences))
+
+
+def measured_words(accuracy: MeasuredAccuracy) -> str:
+    """The drop that was measured here, with its interval and what classes it hit."""
+    drop = accuracy.drop
+    low, high = drop.ci95_points
+    words = (
+        f"On {drop.n:,} labelled pictures ({PurePath(accuracy.faces.path).name}, "
+        f"{accuracy.faces.split}) the int8 model is right {100 * drop.quantised.accuracy:.2f} % "
+        f"of the time and its float reference {100 * drop.reference.accuracy:.2f} %: a drop of "
+        f"{points(drop.drop_points)} points, 95 % interval {points(low)} to {points(high)}."
+    )
+    over = accuracy.classes_over
+    if over:
+        worst = (f"{label} {points(drop.per_class[label].drop_points or 0, 1)}" for label in over)
+        words += (
+            f" These classes lost more than {accuracy.max_class_drop:g} points of recall: "
+            f"{', '.join(worst)}."
+        )
+    if accuracy.reference_is_parent is False:
+        words += (
+            f" Mind: {accuracy.reference} is not the file that this model's contract names as "
+            "its float parent."
+        )
+    return words
+
+
+def recorded_words(metric: Metric) -> str:
+    """What the contract says was measured at conversion: data, split, n and interval."""
+    low, high = metric.ci95_points
+    return (
+        f"data {metric.data}, split {metric.split}, n {metric.n:,}: float "
+        f"{100 * metric.float_accuracy:.2f} %, int8 {100 * metric.int8_accuracy:.2f} %, drop "
+        f"{points(metric.drop_points)} points, 95 % interval {points(low)} to {points(high)}"
+    )
+
+
+def points(value: float, digits: int = 2) -> str:
+    """A number with a real minus sign, and no minus before zero."""
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
+
+
+def _first(report: BenchmarkReport) -> tuple[State, str, str]:
+    if report.interrupted:
+        return "open", "Interrupted", f"Partial report: {len(report.run.frames)} frames so far"
+    if report.missed:
+        missed = "; ".join(check.words for check in report.missed)
+        return "fail", "Limit missed", f"{missed[0].upper()}{missed[1:]}"
+    accuracy = report.accuracy
+    if accuracy is None:
+        kept = f"{report.run.fps:.0f} frames per second on this machine"
+        if report.budgets:
+            return "pass", "Limits kept", kept
+        return "info", "Measured", kept
+    drop, limit = accuracy.drop.drop_points, f"{accuracy.max_drop:g} points"
+    if accuracy.verdict == "pass":
+        kept = "int8 is as accurate as float" if drop <= 0 else f"int8 costs {points(drop)} points"
+        return "pass", "Pass", f"{kept[0].upper()}{kept[1:]}, within the limit of {limit}"
+    if accuracy.classes_over:
+        return "fail", "Fail", f"Int8 loses too much in: {', '.join(accuracy.classes_over)}"
+    if accuracy.verdict == "fail":
+        return "fail", "Fail", f"Int8 costs {points(drop)} points, beyond the limit of {limit}"
+    more = accuracy.rows_to_decide
+    rows = f"; about {more:,} pictures would decide" if more and more > accuracy.drop.n else ""
+    return (
+        "open",
+        "Not distinguishable",
+        f"A drop of {points(drop)} points cannot be told from the limit of {limit}{rows}",
+    )
+
+
+def _speed(report: BenchmarkReport) -> str:
+    total = report.latency.total
+    cold = report.cold_start.median_ms
+    start = f" A fresh process gives its first result after {cold / 1000:.2f} s." if cold else ""
+    return (
+        f"A frame takes {total.p50:.1f} ms in the middle and {total.p99:.1f} ms at the 99th "
+        f"percentile.{start}"
+    )

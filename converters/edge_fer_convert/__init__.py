@@ -1,0 +1,1 @@
+"""Makes int8 ``.tflite`` models of Keras classifiers, and shows what that cost."""

@@ -1,0 +1,210 @@
+"""The Keras file that is converted, and what it or the user says about it: labels and input."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec
+from edge_fer.errors import ConfigError, ModelError
+from edge_fer.evaluation.labels import SCHEMES, canonical
+from edge_fer_train.record import CONTRACT_MEMBER
+
+__all__ = ["KerasSource", "Labels", "choose_labels", "first_contract", "read_source"]
+
+_RESAVE = "Save it again in Keras 3: model.save('model.keras')"
+_MEMBERS = {"config.json", "model.weights.h5"}
+
+Kind = Literal["logits", "probabilities", "sigmoid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasSource:
+    """A whole ``.keras`` file. ``draft`` is the contract that ``edge-fer train`` put into it."""
+
+    path: Path
+    sha256: str
+    draft: ModelContract | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """The classes in the model's order, and the name of that order (``custom`` for any other)."""
+
+    names: tuple[str, ...]
+    scheme: Literal["ferplus8", "fer2013-7", "custom"]
+
+
+def read_source(path: Path) -> KerasSource:
+    """Look at a ``.keras`` file without Keras.
+
+    Raises:
+        ModelError: missing, cut off, damaged, or another kind of file.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as err:
+        raise ModelError(
+            f"There is no Keras model at {path} ({err.strerror}).",
+            "Name a .keras file, or train one: edge-fer train --help",
+        ) from err
+    if data[4:8] == b"TFL3":
+        raise ModelError(
+            f"{path} is a .tflite already; converting starts from Keras.", "Name a .keras file."
+        )
+    if data[:4] == b"\x89HDF":
+        raise ModelError(f"{path} is an HDF5 file of older Keras versions.", _RESAVE)
+    if data[:2] != b"PK":
+        raise ModelError(f"{path} is not a .keras file.", _RESAVE)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            members = set(archive.namelist())
+            draft = archive.read(CONTRACT_MEMBER) if CONTRACT_MEMBER in members else None
+    except (zipfile.BadZipFile, OSError, EOFError) as err:
+        raise ModelError(f"{path} is cut off or damaged ({err}).", _fresh(path)) from err
+    if damaged is not None:
+        raise ModelError(f"{path} is damaged: {damaged} in it is not whole.", _fresh(path))
+    if not members >= _MEMBERS:
+        raise ModelError(f"{path} is a zip, but not one that Keras 3 wrote.", _RESAVE)
+    return KerasSource(
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        draft=None if draft is None else ModelContract.parse(draft, str(path)),
+    )
+
+
+def choose_labels(source: KerasSource, stated: str | None) -> Labels:
+    """The labels of a model: from the contract inside it, else as the user states them.
+
+    Args:
+        source: the model.
+        stated: a scheme's name, a comma-separated list in the model's order, or None.
+
+    Raises:
+        ConfigError: nobody says them, or the two contradict each other.
+    """
+    draft = None
+    if source.draft is not None:
+        draft = Labels(names=source.draft.labels, scheme=source.draft.label_scheme)
+    if stated is None:
+        if draft is None:
+            raise ConfigError(
+                f"{source.path} does not say what its outputs mean.",
+                "Say it with --labels ferplus8, --labels fer2013-7, or the names in the model's "
+                "order: --labels angry,disgust,fear,happy,neutral,sad,surprise",
+            )
+        return draft
+    labels = _parse(stated)
+    if draft is not None and draft.names != labels.names:
+        raise ConfigError(
+            f"--labels {stated} contradicts {source.path}, whose contract says "
+            f"{', '.join(draft.names)}.",
+            "Leave out --labels.",
+        )
+    return draft or labels
+
+
+def first_contract(
+    source: KerasSource,
+    labels: Labels,
+    shape: tuple[int, int, int],
+    kind: Kind,
+    input_range: tuple[float, float] | None,
+) -> tuple[ModelContract, tuple[str, ...]]:
+    """The contract of the float model, before anything was measured.
+
+    Args:
+        source: the model.
+        labels: from :func:`choose_labels`.
+        shape: the graph's input, height, width, channels.
+        kind: what the graph ends in, as far as its last operator tells.
+        input_range: what black and white are as the model's input; None for the draft's, else 0, 1.
+
+    Returns:
+        The contract, and what was assumed for want of knowledge, one sentence each.
+
+    Raises:
+        ConfigError: ``input_range`` contradicts the contract inside the model.
+        ModelError: that contract contradicts the graph.
+    """
+    height, width, channels = shape
+    if source.draft is not None:
+        return _checked_draft(source.path, source.draft, shape, input_range), ()
+    low, high = input_range or (0.0, 1.0)
+    spec = InputSpec(
+        height=height,
+        width=width,
+        channels=1 if channels == 1 else 3,
+        colour="gray" if channels == 1 else "rgb",
+        scale=((high - low) / 255,) * channels,
+        offset=(low,) * channels,
+    )
+    assumed = []
+    if input_range is None:
+        assumed.append(
+            "The model does not say what it was fed: black is taken as 0 and white as 1. "
+            "If it was trained on other values, say so, for example --input-range 0,255."
+        )
+    if channels == 3:
+        assumed.append("The model does not say the order of its three colours: taken as RGB.")
+    contract = ModelContract(
+        labels=labels.names,
+        label_scheme=labels.scheme,
+        input=spec,
+        output=OutputSpec(kind=kind),
+        licence=Licence(code="not stated", weights="not stated"),
+    )
+    return contract, tuple(assumed)
+
+
+def _checked_draft(
+    path: Path,
+    draft: ModelContract,
+    shape: tuple[int, int, int],
+    input_range: tuple[float, float] | None,
+) -> ModelContract:
+    spec = draft.input
+    if draft.task != "expression-frame":
+        raise ModelError(f"{path} is a model for {draft.task}; single pictures can be converted.")
+    if (spec.height, spec.width, spec.channels) != shape:
+        raise ModelError(
+            f"{path} takes pictures of {list(shape)}, but its contract says "
+            f"{[spec.height, spec.width, spec.channels]}.",
+            "Train it again, or save it without the contract and use --labels.",
+        )
+    if input_range is not None:
+        low, high = input_range
+        stated = [(o, o + 255 * s) for s, o in zip(spec.scale, spec.offset, strict=True)]
+        if any(abs(a - low) > 1e-6 or abs(b - high) > 1e-6 for a, b in stated):
+            raise ConfigError(
+                f"--input-range {low:g},{high:g} contradicts {path}, whose contract says "
+                f"{stated[0][0]:g},{stated[0][1]:g}.",
+                "Leave out --input-range.",
+            )
+    return draft
+
+
+def _parse(stated: str) -> Labels:
+    if stated in SCHEMES:
+        return Labels(names=SCHEMES[stated], scheme=stated)  # type: ignore[arg-type]
+    names = tuple(canonical(name) for name in stated.split(","))
+    if len(names) < 2:
+        raise ConfigError(
+            f"There is no label scheme {stated!r}.",
+            f"Known: {', '.join(SCHEMES)}, or the names in the model's order, with commas.",
+        )
+    if "" in names or "unknown" in names or len(set(names)) != len(names):
+        raise ConfigError(
+            f"--labels {stated}: every class needs a name of its own, and none may be 'unknown'.",
+            "Give one name per output of the model, with commas between.",
+        )
+    scheme = next((known for known, order in SCHEMES.items() if order == names), "custom")
+    return Labels(names=names, scheme=scheme)  # type: ignore[arg-type]
+
+
+def _fresh(path: Path) -> str:
+    return f"Copy {path.name} again from where it was trained, or save it again."

@@ -1,0 +1,60 @@
+"""Configuration to parts: the one place that picks camera, detector, model and sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from edge_fer.backends import open_backend
+from edge_fer.cameras import open_camera
+from edge_fer.classifier import Classifier
+from edge_fer.config import Settings
+from edge_fer.detectors import open_detector
+from edge_fer.modelfile import read_model
+from edge_fer.models import find
+from edge_fer.pipeline import Pipeline
+from edge_fer.sinks import open_sink
+
+__all__ = ["build", "open_camera", "open_classifier", "open_detector", "open_sink"]
+
+
+def open_classifier(
+    model: str,
+    *,
+    backend: str = "auto",
+    threads: int = 1,
+    on_skip: Callable[[str], None] = lambda why: None,
+) -> Classifier:
+    """A classifier from a shipped model's name or a path.
+
+    Raises:
+        ModelError: no such model, damaged, or it breaks its contract.
+        ConfigError: no such backend.
+        MissingExtra: no runtime is installed.
+    """
+    file = read_model(find(model))
+    return Classifier(
+        file, open_backend(backend, file.flatbuffer, threads=threads, on_skip=on_skip)
+    )
+
+
+def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None) -> Pipeline:
+    """A whole pipeline; whatever was opened is closed again when a later part fails.
+
+    Raises:
+        EdgeFerError: whatever the parts raise.
+    """
+    with ExitStack() as opened:
+        classifier = open_classifier(
+            settings.model, backend=settings.backend, threads=settings.threads, on_skip=on_skip
+        )
+        opened.callback(classifier.close)
+        detector = open_detector(settings.detector)
+        opened.callback(detector.close)
+        sinks = []
+        for uri in settings.sinks:
+            sinks.append(open_sink(uri, classifier.model.sha256))
+            opened.callback(sinks[-1].close)
+        camera = open_camera(settings.source)
+        opened.pop_all()
+        return Pipeline(camera=camera, detector=detector, classifier=classifier, sinks=sinks)

@@ -1,0 +1,99 @@
+"""Pictures as a source: a folder, or a single file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic_ns
+
+from edge_fer.cameras.options import Options
+from edge_fer.cameras.orientation import UPRIGHT, Orientation
+from edge_fer.errors import DataError, EdgeFerError
+from edge_fer.pictures import PICTURE_SUFFIXES, read_picture
+from edge_fer.types import Frame
+
+__all__ = ["ImageCamera"]
+
+
+class ImageCamera:
+    """The pictures of a folder in the order of their names, sub-folders left alone, or one file.
+
+    Frames name their file as ``source`` and are stamped when they are read. A picture that
+    cannot be read is passed over: it counts in ``sequence`` as a dropped frame would, and stands
+    in :attr:`skipped` with the reason.
+
+    Args:
+        path: a folder, or a picture.
+        orientation: how to turn the pictures.
+
+    Raises:
+        DataError: nothing there, or a folder without pictures.
+    """
+
+    def __init__(self, path: Path, *, orientation: Orientation = UPRIGHT) -> None:
+        if path.is_dir():
+            self._files = sorted(
+                p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+            )
+        elif path.exists():
+            self._files = [path]
+        else:
+            raise DataError(f"There is no picture or folder {path}.", "Check the path.")
+        if not self._files:
+            raise DataError(
+                f"The folder {path} holds no pictures.",
+                f"Pictures end in {', '.join(sorted(PICTURE_SUFFIXES))}; sub-folders are not read.",
+            )
+        self.source = str(path)
+        self._orientation = orientation
+        self._next = 0
+        self._skipped: list[tuple[Path, str]] = []
+        self._closed = False
+
+    @classmethod
+    def from_options(
+        cls, target: str, options: Options, orientation: Orientation = UPRIGHT
+    ) -> ImageCamera:
+        """Open from an address; it has no parameters of its own."""
+        options.finish()
+        return cls(Path(target), orientation=orientation)
+
+    @property
+    def skipped(self) -> tuple[tuple[Path, str], ...]:
+        """The pictures passed over so far, each with the reason."""
+        return tuple(self._skipped)
+
+    def read(self) -> Frame | None:
+        """The next readable picture, or None after the last.
+
+        Raises:
+            DataError: not one of the pictures could be read.
+        """
+        if self._closed:
+            raise EdgeFerError(f"The source {self.source} was closed.")
+        while self._next < len(self._files):
+            number, file = self._next, self._files[self._next]
+            self._next += 1
+            try:
+                picture = read_picture(file)
+            except DataError as err:
+                self._skipped.append((file, err.message))
+                if len(self._skipped) == len(self._files):
+                    raise self._nothing_readable(err) from err
+                continue
+            return self._orientation.frame(
+                picture, t_ns=monotonic_ns(), sequence=number, source=str(file)
+            )
+        return None
+
+    def close(self) -> None:
+        """Nothing is held open; ``read`` fails from now on."""
+        self._closed = True
+
+    def _nothing_readable(self, err: DataError) -> DataError:
+        if len(self._files) == 1:
+            return err
+        return DataError(
+            f"None of the {len(self._files)} pictures in {self.source} could be read; "
+            f"the last: {err.message}",
+            err.remedy,
+        )

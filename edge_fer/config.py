@@ -1,0 +1,108 @@
+"""Settings of ``edge-fer run``: defaults.toml < file < ``EDGE_FER__*`` < command line."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from edge_fer.errors import ConfigError
+from edge_fer.uri import suggestion
+
+__all__ = ["ENVIRONMENT_PREFIX", "Settings", "load_settings"]
+
+ENVIRONMENT_PREFIX = "EDGE_FER__"
+_DEFAULTS = Path(str(files("edge_fer") / "defaults.toml"))
+
+
+class Settings(BaseSettings):
+    """What a pipeline is assembled from; ``defaults.toml`` describes each."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True, toml_file=_DEFAULTS
+    )
+
+    source: str = Field(description="a video, a folder, a picture or synthetic")
+    model: str = Field(description="a shipped model's name or a file")
+    detector: str = Field(description="haar, with options after ?")
+    backend: str = Field(description="auto, litert or tflite-runtime")
+    threads: int = Field(ge=1, le=64, description="CPU threads of one inference")
+    sinks: tuple[str, ...] = Field(description="where observations go")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line and file (handed in, already merged), environment, defaults."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Merge all levels; a level's None means that it does not say.
+
+    Args:
+        file: a TOML file; None looks in the usual two places.
+        overrides: from the command line.
+
+    Raises:
+        ConfigError: a file that cannot be read, an unknown key at any level, a wrong value.
+    """
+    path = file or next((p for p in _usual_files() if p.is_file()), None)
+    stated = {} if path is None else _read(path)
+    for key in stated:
+        _known(key, f"{path}: {key}")
+    for name in os.environ:
+        if name.startswith(ENVIRONMENT_PREFIX):
+            _known(name.removeprefix(ENVIRONMENT_PREFIX).lower(), name)
+    # A key that the environment also sets must not be overridden by the file, which is lower.
+    below = {
+        k: v for k, v in stated.items() if f"{ENVIRONMENT_PREFIX}{k.upper()}" not in os.environ
+    }
+    above = {k: v for k, v in (overrides or {}).items() if v is not None}
+    try:
+        return Settings(**{**below, **above})
+    except (ValidationError, SettingsError) as err:
+        raise ConfigError(_first(err), "See edge_fer/defaults.toml for every option.") from err
+
+
+def _usual_files() -> tuple[Path, Path]:
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return home / "edge-fer" / "config.toml", Path("/etc/edge-fer/config.toml")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ConfigError(f"{path} cannot be read ({err.strerror}).", "Check --config.") from err
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path} is not valid TOML: {err}.", "Mend that line.") from err
+
+
+def _known(key: str, where: str) -> None:
+    if key not in Settings.model_fields:
+        raise ConfigError(f"{where} is not a setting.", suggestion(key, Settings.model_fields))
+
+
+def _first(err: ValidationError | SettingsError) -> str:
+    if isinstance(err, SettingsError):
+        return f"A setting cannot be read: {err}."
+    first = err.errors()[0]
+    return f"Setting {'.'.join(str(p) for p in first['loc'])}: {first['msg']}."

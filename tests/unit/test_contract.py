@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from edge_fer.contract import Golden, InputSpec, ModelContract
+from edge_fer.errors import ModelError
+from edge_fer.evaluation.labels import FER2013_7, FERPLUS8
+from edge_fer.modelfile import read_model
+from edge_fer.models import find
+
+
+def minimal() -> dict[str, object]:
+    return {
+        "schema": "edge-fer/contract/1",
+        "labels": ["neutral", "happiness"],
+        "label_scheme": "custom",
+        "input": {
+            "height": 8,
+            "width": 8,
+            "channels": 1,
+            "colour": "gray",
+            "scale": [0.00392],
+            "offset": [0],
+        },
+        "output": {"kind": "logits"},
+        "licence": {"code": "Apache-2.0", "weights": "none"},
+    }
+
+
+def parse(changes: dict[str, object]) -> ModelContract:
+    return ModelContract.parse(json.dumps(minimal() | changes), "x.tflite")
+
+
+def test_unknown_keys_are_ignored_within_version_1() -> None:
+    assert parse({"colour_of_the_box": "blue"}).labels == ("neutral", "happiness")
+
+
+def test_a_higher_version_is_refused_and_says_to_update() -> None:
+    with pytest.raises(ModelError, match=r"version 2.*pip install -U edge-fer"):
+        parse({"schema": "edge-fer/contract/2"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"labels": ["one"]}, "labels"),
+        ({"labels": ["a", "a"]}, "twice"),
+        ({"labels": ["a", "unknown"]}, "unknown"),
+        ({"label_scheme": "mine"}, "label_scheme"),
+        ({"input": {"height": 0}}, "input.height"),
+        ({"schema": "something/1"}, "schema"),
+        ({"output": {"kind": "logits", "temperature": 0}}, "output.temperature"),
+    ],
+)
+def test_a_broken_field_is_named(changes: dict[str, object], where: str) -> None:
+    with pytest.raises(ModelError, match=where) as caught:
+        parse(changes)
+    assert "x.tflite" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '"text"'])
+def test_what_is_no_contract_is_refused(text: str) -> None:
+    with pytest.raises(ModelError):
+        ModelContract.parse(text, "x.tflite")
+
+
+def test_channels_colour_and_scales_must_agree() -> None:
+    good = {"height": 1, "width": 1, "channels": 3, "colour": "rgb", "scale": [1] * 3}
+    with pytest.raises(ValidationError, match="per channel"):
+        InputSpec.model_validate(good | {"offset": [0]})
+    with pytest.raises(ValidationError, match="do not go with"):
+        InputSpec.model_validate(good | {"offset": [0] * 3, "colour": "gray"})
+
+
+def test_json_is_canonical_and_comes_back() -> None:
+    contract = parse({})
+    text = contract.to_json()
+    assert text == ModelContract.parse(text, "x").to_json()
+    assert json.loads(text)["schema"] == "edge-fer/contract/1"
+    assert list(json.loads(text)) == sorted(json.loads(text))
+
+
+def test_golden_vectors_come_back_as_they_went_in() -> None:
+    spec = parse({}).input
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    output = np.arange(-3, 3, dtype=np.float32).reshape(3, 2)
+    golden = Golden.of(pixels, output)
+    assert np.array_equal(golden.pixels(spec), pixels)
+    assert np.array_equal(golden.expected("float32", 2), output)
+    with pytest.raises(ModelError, match="golden"):
+        golden.expected("int8", 2)
+
+
+@pytest.mark.parametrize("name", ["expression", "expression.float"])
+def test_the_shipped_models_say_what_they_are(name: str) -> None:
+    contract = read_model(find(name)).contract
+    assert contract.label_scheme == "ferplus8"
+    assert contract.labels == FERPLUS8
+    assert (contract.input.height, contract.input.width, contract.input.colour) == (48, 48, "gray")
+    assert contract.provenance["trained_on"]["split"] == "Training"
+    assert any("FER2013" in line and "unclear" not in line.lower() for line in contract.licence.data)
+    assert contract.metrics[0].n == 3199
+    assert contract.golden is not None
+
+
+def test_the_two_schemes_name_the_same_classes_but_contempt() -> None:
+    assert set(FERPLUS8) - set(FER2013_7) == {"contempt"}
+    assert set(FER2013_7) <= set(FERPLUS8)
