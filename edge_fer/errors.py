@@ -12,6 +12,9 @@ EdgeFerError            70  internal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 __all__ = [
     "BudgetMissed",
     "ConfigError",
@@ -32,15 +35,20 @@ class EdgeFerError(Exception):
         remedy: the line that mends it, or an empty string where there is none.
         exit_code: what the command line exits with.
         code: the word that ``--json`` prints under ``error.code``.
+        document: what ``--json`` prints instead of the error, where the command has a whole
+            result to show (a budget missed, a partial report); None otherwise.
     """
 
     exit_code = 70
     code = "internal"
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(
+        self, message: str, remedy: str = "", *, document: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.document = document
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".strip()

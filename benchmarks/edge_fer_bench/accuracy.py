@@ -13,6 +13,7 @@ from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import AccuracyDrop, Verdict, measure_drop
 from edge_fer.evaluation.evaluate import probabilities_of
 from edge_fer.evaluation.metrics import top1
+from edge_fer.modelfile import ModelFile, read_model
 from edge_fer.models import find, shipped
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_DROP",
     "CleanRows",
     "MeasuredAccuracy",
+    "check_comparable",
     "find_reference",
     "measure_accuracy",
 ]
@@ -113,11 +115,11 @@ def find_reference(model: str, stated: str | None) -> str:
     """The float twin of a model: what was stated, ``NAME.float``, or OUT.float.tflite beside it.
 
     Raises:
-        ConfigError: there is none to be found.
-        ModelError: what was stated does not exist.
+        ConfigError: the model is a float one itself, or its twin is not to be found.
+        ModelError: the model cannot be read.
     """
+    _check_quantised(read_model(find(model)))
     if stated is not None:
-        find(stated)
         return stated
     if f"{model}.float" in shipped():
         return f"{model}.float"
@@ -154,7 +156,7 @@ def measure_accuracy(
     Raises:
         ConfigError: the two models cannot be compared.
     """
-    _comparable(quantised, reference)
+    check_comparable(quantised.model, reference.model)
     rows = len(faces)
     before = probabilities_of(reference, faces, lambda done, _: on_progress(done, 2 * rows))
     after = probabilities_of(quantised, faces, lambda done, _: on_progress(rows + done, 2 * rows))
@@ -179,22 +181,30 @@ def measure_accuracy(
     )
 
 
-def _comparable(quantised: Classifier, reference: Classifier) -> None:
-    if quantised.contract.quantisation.scheme == "float32":
+def check_comparable(quantised: ModelFile, reference: ModelFile) -> None:
+    """Refuse two models between which there is no drop to measure.
+
+    Raises:
+        ConfigError: no int8 model, no float reference, or different labels.
+    """
+    _check_quantised(quantised)
+    if reference.contract.quantisation.scheme != "float32":
+        raise ConfigError(f"The reference {reference.path} is no float model.", _REMEDY)
+    ours, theirs = quantised.contract.labels, reference.contract.labels
+    if ours != theirs:
         raise ConfigError(
-            f"{quantised.model.path} is a float model, so there is no drop to measure.",
+            f"The reference {reference.path} has the labels {', '.join(theirs)}; "
+            f"{quantised.path} has {', '.join(ours)}.",
+            _REMEDY,
+        )
+
+
+def _check_quantised(model: ModelFile) -> None:
+    if model.contract.quantisation.scheme == "float32":
+        raise ConfigError(
+            f"{model.path} is a float model, so there is no drop to measure.",
             "Benchmark the int8 file, or score this one with: edge-fer evaluate",
         )
-    if reference.contract.quantisation.scheme != "float32":
-        raise ConfigError(
-            f"The reference {reference.model.path} is no float model.",
-            "Name the float file that the int8 one was made from with --reference.",
-        )
-    if quantised.labels != reference.labels:
-        raise ConfigError(
-            f"The reference {reference.model.path} has the labels {', '.join(reference.labels)}; "
-            f"{quantised.model.path} has {', '.join(quantised.labels)}.",
-            "Name the float file that the int8 one was made from with --reference.",
-        )
 
 
+_REMEDY = "Name the float file that the int8 one was made from with --reference."

@@ -75,28 +75,34 @@ def measure_cold_start(
     began = clock()
     while not times or (len(times) < runs and clock() - began < budget_s):
         started = clock()
-        line, trouble = _first_line(command)
-        took = 1000 * (clock() - started)
+        line, came, trouble = _first_line(command, clock)
         answer = _parse(line)
         if answer is None:
             return ColdStart(why_not=trouble or "the process gave no result")
-        times.append(took)
+        times.append(1000 * (came - started))
         parts.append(answer)
-    return ColdStart(runs_ms=tuple(times), **parts[times.index(median_low(times))])
+    middle = parts[times.index(median_low(times))]
+    return ColdStart(
+        runs_ms=tuple(times),
+        imports_ms=middle["imports_ms"],
+        open_ms=middle["open_ms"],
+        first_frame_ms=middle["first_frame_ms"],
+    )
 
 
-def _first_line(command: Sequence[str]) -> tuple[str, str]:
-    """The first line of its output as soon as it is there, and the last line of its errors."""
+def _first_line(command: Sequence[str], clock: Callable[[], float]) -> tuple[str, float, str]:
+    """The first line of its output, when it came, and the last line of its errors."""
     with TemporaryFile("w+") as errors:
         try:
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         except OSError as err:
-            return "", str(err)
+            return "", clock(), str(err)
         alarm = Timer(_TIMEOUT_S, child.kill)
         alarm.start()
         with child:
             try:
                 line = child.stdout.readline() if child.stdout else ""
+                came = clock()
             except KeyboardInterrupt:
                 child.kill()
                 raise
@@ -104,7 +110,7 @@ def _first_line(command: Sequence[str]) -> tuple[str, str]:
                 alarm.cancel()
         errors.seek(0)
         said = errors.read().strip().splitlines()
-    return line, said[-1] if said else ""
+    return line, came, said[-1] if said else ""
 
 
 def _parse(line: str) -> dict[str, float] | None:
@@ -122,8 +128,8 @@ def main(argument: str) -> int:
         argument: JSON with model, source, detector, backend and threads.
     """
     started = perf_counter()
-    from edge_fer.config import Settings
     from edge_fer.assemble import build
+    from edge_fer.config import Settings
     from edge_fer.errors import EdgeFerError
 
     imported = perf_counter()

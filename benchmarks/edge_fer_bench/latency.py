@@ -96,7 +96,7 @@ def bounded_by(run: Run, latency: Latency, source: Source, seconds: float) -> st
             f"Computing: {_WORDS[stage]} takes {_percent(shares[stage])} of the time of a frame."
         )
         if "capture" in shares:
-            words += f" {_CAPTURE[source.kind]} takes {_percent(shares['capture'])}."
+            words += f" {_CAPTURE[source.kind].format(_percent(shares['capture']))}"
     if run.stopped_by == "source_ended":
         words += (
             f" The source ended after {len(run.frames)} frames ({run.seconds:.1f} s of the "
@@ -127,8 +127,8 @@ _WORDS = {
     "emit": "writing results",
 }
 _CAPTURE = {
-    "synthetic": "Drawing the synthetic scene, which a camera would do by itself,",
-    "recording": "Reading and decoding the recording",
-    "camera": "Getting the picture from the camera",
-    "stream": "Getting the picture from the stream",
+    "synthetic": "Drawing the synthetic scene takes {}, which a camera would spare.",
+    "recording": "Reading and decoding the recording takes {}.",
+    "camera": "Getting the picture from the camera takes {}.",
+    "stream": "Getting the picture from the stream takes {}.",
 }

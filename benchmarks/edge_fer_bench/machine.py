@@ -63,7 +63,8 @@ class Machine:
         """One sentence that says where the times are from, and what they are not."""
         if self.is_pi:
             return f"Measured on a {self.name}."
-        where = f"Measured on {_ARTICLE[self.kind]} ({self.name})"
+        which = self.name if self.kind == "board" else f"{self.cpu or self.architecture}"
+        where = f"Measured on {_ARTICLE[self.kind]} ({which})"
         if self.kind == "emulated":
             return f"{where}: emulated times are no times of any device."
         return f"{where}, not on a Raspberry Pi: these times say nothing about one."

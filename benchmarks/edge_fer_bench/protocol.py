@@ -15,6 +15,7 @@ from edge_fer_bench.source import Source
 
 __all__ = ["FrameTimes", "Protocol", "Run", "StoppedBy", "WarmUp", "measure"]
 
+_REPORT_NS = 500_000_000
 StoppedBy = Literal["time", "source_ended", "interrupted"]
 
 
@@ -133,7 +134,7 @@ def measure(
             )
             if pipeline.frame is not None and _shows_more(observation, best):
                 best = (pipeline.frame, observation)
-            if ended - reported > 250_000_000:
+            if ended - reported > _REPORT_NS:
                 reported = ended
                 on_progress((ended - started) / 1e9)
     except KeyboardInterrupt:

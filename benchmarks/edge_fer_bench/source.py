@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from edge_fer.types import Camera, Frame
-from edge_fer.uri import split_query
 
 __all__ = ["Source", "SourceKind", "kind_of"]
 
@@ -16,7 +15,7 @@ _DEVICE_SCHEMES = ("/dev/", "picamera2:")
 
 def kind_of(uri: str) -> SourceKind:
     """``synthetic``, ``recording`` (a file or a folder), ``camera`` or ``stream``."""
-    head, _ = split_query(uri)
+    head = uri.partition("?")[0]
     if head == "synthetic":
         return "synthetic"
     if head.startswith(_DEVICE_SCHEMES):
@@ -57,7 +56,7 @@ class Source:
         return frame
 
     def rewind(self) -> bool:
-        """Start a recording from its first frame again; False for sources that have no first one."""
+        """Start a recording from its first frame again; False for sources that have none."""
         if self.kind != "recording":
             return False
         self._camera.close()
@@ -67,4 +66,3 @@ class Source:
     def close(self) -> None:
         """Close what is open. Twice is fine."""
         self._camera.close()
-

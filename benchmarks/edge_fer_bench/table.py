@@ -13,50 +13,49 @@ from rich.text import Text
 
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.report import BenchmarkReport
-from edge_fer_bench.verdict import NOT_MEASURED, judge, points, recorded_words
+from edge_fer_bench.verdict import judge, p_value, points, recorded_words
 
 __all__ = ["render"]
 
-_WIDTH = 96
-_BAR = 16
+_NARROW, _WIDE = 80, 96
+_BAR = 10
 _STYLES = {"pass": "green", "fail": "red", "open": "yellow", "info": "cyan"}
 _MARKS = {"pass": "\u2714", "fail": "\u2718", "open": "?", "info": "\u25cf"}
 
 
 def render(report: BenchmarkReport, console: Console) -> None:
     """Print the whole report, verdict first."""
-    width = min(console.width, _WIDTH)
-    parts: list[RenderableType] = [_verdict(report), _latency(report), *_figures(report)]
-    console.print(Group(*parts), width=width)
+    width = min(max(console.width, _NARROW), _WIDE)
+    parts = [_verdict(report), _latency(report)]
+    if report.accuracy is not None:
+        parts.append(_accuracy(report.accuracy))
+    console.print(Group(*parts, *_sections(report)), width=width)
 
 
 def _verdict(report: BenchmarkReport) -> RenderableType:
     headline = judge(report)
     style = _STYLES[headline.state]
-    text = Text()
-    text.append(f"{_MARKS[headline.state]} {headline.word}", style=f"bold {style}")
-    text.append(f"  {headline.text}", style="bold")
+    first = Text(f"{_MARKS[headline.state]} {headline.word}  ", style=f"bold {style}")
+    first.append(headline.text, style="bold default")
+    sentences = Table.grid(padding=(0, 1))
     for sentence in headline.sentences:
-        text.append(f"\n{sentence}")
+        sentences.add_row("\u2022", sentence)
     model = report.model
-    title = f"edge-fer benchmark: {model.name} ({model.scheme}, {model.size_bytes / 1e3:.0f} kB)"
-    return Panel(text, title=title, title_align="left", border_style=style, padding=(0, 1))
+    return Panel(
+        Group(first, sentences),
+        title=f"edge-fer benchmark: {model.name}, {model.scheme}, {model.size_bytes / 1e3:.0f} kB",
+        title_align="left",
+        border_style=style,
+        padding=(0, 1),
+    )
 
 
 def _latency(report: BenchmarkReport) -> RenderableType:
     source = report.source
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"Milliseconds per frame: {source.uri} {source.width}x{source.height}, "
-        f"{source.detector}, {report.model.threads} thread"
-        + ("s" if report.model.threads != 1 else ""),
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        expand=True,
-    )
-    table.add_column("stage", no_wrap=True)
-    table.add_column("share of the mean", no_wrap=True, width=_BAR + 6)
+    size = f"{source.width}x{source.height}"
+    table = _table("Time per frame", f"{source.uri}, {size}, detector {source.detector}")
+    table.add_column("ms", no_wrap=True)
+    table.add_column("share", no_wrap=True)
     for name in ("frames", "mean", "p50", "p90", "p99", "max"):
         table.add_column(name, justify="right", no_wrap=True)
     whole = (report.latency.total.mean or 1.0) * report.latency.total.n
@@ -68,119 +67,138 @@ def _latency(report: BenchmarkReport) -> RenderableType:
         last = stage == "total"
         if last:
             table.add_section()
-        share = times.mean * times.n / whole
+        values = (times.mean, times.p50, times.p90, times.p99, times.max)
         table.add_row(
             stage,
-            Text("") if last else _bar(share),
+            "" if last else _bar(times.mean * times.n / whole),
             f"{times.n:,}",
-            *(f"{v:.2f}" for v in (times.mean, times.p50, times.p90, times.p99, times.max) if v is not None),
+            *(f"{v:.2f}" if v < 100 else f"{v:.1f}" for v in values if v is not None),
             style="bold" if last else "",
         )
     if idle:
         table.caption = f"Did not run here: {', '.join(idle)}."
-        table.caption_justify = "left"
     return Padding(table, (1, 1, 0, 1))
 
 
 def _bar(share: float) -> Text:
-    filled = round(share * _BAR)
-    text = Text("\u2501" * filled, style="cyan")
-    text.append("\u2501" * (_BAR - filled), style="bright_black")
-    return text.append(f" {100 * share:3.0f} %")
-
-
-def _figures(report: BenchmarkReport) -> list[RenderableType]:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
-    frames, faces = len(report.run.frames), report.latency.faces
-    cold = report.cold_start
-    start = (
-        f"{cold.median_ms:,.0f} ms, process start to first result (median of {len(cold.runs_ms)})"
-        if cold.median_ms
-        else f"not measured: {cold.why_not}"
-    )
-    grid.add_row(
-        "frame rate",
-        f"{report.run.fps:.1f} frames per second ({frames:,} frames in {report.run.seconds:.1f} s, "
-        f"{faces / frames:.1f} faces per frame)",
-    )
-    grid.add_row("bounded by", report.bounded_by)
-    grid.add_row("cold start", start)
-    grid.add_row("memory", f"{report.rss_peak_mb:.0f} MB at its peak")
-    grid.add_row("thermal", report.thermal.words)
-    machine = report.machine
-    cores = f"{machine.cores} core" + ("s" if machine.cores != 1 else "")
-    grid.add_row("machine", f"{machine.name}: {machine.cpu or 'processor unknown'}, {cores}")
-    if not machine.is_pi:
-        grid.add_row("", Text(machine.words, style="yellow"))
-    grid.add_row("runtime", f"{report.model.backend}; Python {report.software['python']}")
-    if report.accuracy is None:
-        grid.add_row("accuracy", Text(NOT_MEASURED.removeprefix("accuracy: "), style="yellow"))
-    for metric in report.recorded:
-        grid.add_row("recorded", f"in the contract at conversion: {recorded_words(metric)}")
-    if not report.recorded:
-        grid.add_row("recorded", "the contract has no drop recorded at conversion")
-    for note in (*report.latency.notes, *report.not_measured):
-        grid.add_row("note", note)
-    parts: list[RenderableType] = []
-    if report.accuracy is not None:
-        parts.append(_accuracy(report.accuracy))
-    return [*parts, Padding(grid, (1, 1, 0, 1))]
+    bar = Text("\u2501" * round(share * _BAR), style="cyan")
+    bar.append(" " * (_BAR - len(bar)))
+    return bar.append(f"{100 * share:4.0f} %", style="default")
 
 
 def _accuracy(accuracy: MeasuredAccuracy) -> RenderableType:
     drop = accuracy.drop
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"Accuracy measured here: {PurePath(accuracy.faces.path).name}, "
-        f"{accuracy.faces.split}, n {drop.n:,}",
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        expand=True,
+    table = _table(
+        "Accuracy measured here",
+        f"{PurePath(accuracy.faces.path).name}, {accuracy.faces.split}, n {drop.n:,}",
     )
     table.add_column("", no_wrap=True)
-    for name in ("n", "float %", "int8 %", "drop, points"):
+    for name in ("n", "float", "int8", "drop, points", "95 % interval"):
         table.add_column(name, justify="right", no_wrap=True)
     a, b = drop.reference, drop.quantised
     low, high = drop.ci95_points
     table.add_row(
         "accuracy",
         f"{drop.n:,}",
-        f"{100 * a.accuracy:.2f}",
-        f"{100 * b.accuracy:.2f}",
-        f"{points(drop.drop_points)}",
+        f"{100 * a.accuracy:.2f} %",
+        f"{100 * b.accuracy:.2f} %",
+        points(drop.drop_points),
+        f"{points(low)} to {points(high)}",
         style="bold",
     )
-    table.add_row("95 % interval of the drop", "", "", "", f"{points(low)} to {points(high)}")
     for name, before, after in (
         ("macro recall", a.macro_recall, b.macro_recall),
         ("macro F1", a.macro_f1, b.macro_f1),
-        ("ECE", a.ece, b.ece),
     ):
         change = points(100 * (before - after))
-        table.add_row(name, "", f"{100 * before:.2f}", f"{100 * after:.2f}", change)
+        table.add_row(name, "", f"{100 * before:.2f} %", f"{100 * after:.2f} %", change)
+    table.add_row("calibration error", "", f"{100 * a.ece:.2f} %", f"{100 * b.ece:.2f} %")
     table.add_section()
     over = accuracy.classes_over
     for label, c in drop.per_class.items():
         if c.drop_points is None or c.reference_recall is None or c.quantised_recall is None:
-            table.add_row(f"recall of {label}", "0", "\u2013", "\u2013", "\u2013")
+            table.add_row(f"recall {label}", "0", *("\u2013",) * 3)
             continue
-        mark = " \u2718" if label in over else ""
         table.add_row(
-            f"recall of {label}",
+            f"recall {label}",
             f"{c.n:,}",
-            f"{100 * c.reference_recall:.1f}",
-            f"{100 * c.quantised_recall:.1f}",
-            f"{points(c.drop_points, 1)}{mark}",
-            style="red" if label in over else "",
+            f"{100 * c.reference_recall:.1f} %",
+            f"{100 * c.quantised_recall:.1f} %",
+            points(c.drop_points, 1),
+            "\u2718 over the limit" if label in over else "few rows" if c.n < 50 else "",
+            style="red" if label in over else "dim" if c.n < 50 else "",
         )
     lost, won = drop.discordant
     table.caption = (
-        f"Same label on {100 * drop.agreement:.2f} % of the pictures; right only in float "
-        f"{lost}, right only in int8 {won} (McNemar p = {drop.mcnemar_p:.2f}); mean change of a "
-        f"probability {drop.mean_abs_dp:.4f}."
+        f"Same label on {100 * drop.agreement:.2f} % of the pictures; right only in float {lost}, "
+        f"only in int8 {won} (McNemar {p_value(drop.mcnemar_p)})."
     )
-    table.caption_justify = "left"
     return Padding(table, (1, 1, 0, 1))
+
+
+def _sections(report: BenchmarkReport) -> list[RenderableType]:
+    run, cold, machine = report.run, report.cold_start, report.machine
+    frames = len(run.frames)
+    start = (
+        f"{cold.median_ms:,.0f} ms from process start to first result "
+        f"(median of {len(cold.runs_ms)} fresh processes)"
+        if cold.median_ms is not None
+        else f"not measured: {cold.why_not}"
+    )
+    faces = f"{report.latency.faces / frames:.1f} faces a frame"
+    speed = [
+        (
+            "frame rate",
+            f"{run.fps:.1f} frames per second ({frames:,} in {run.seconds:.1f} s, {faces})",
+        ),
+        ("bounded by", report.bounded_by),
+        ("cold start", start),
+        ("memory", f"{report.rss_peak_mb:.0f} MB at its peak"),
+        ("thermal", report.thermal.words),
+    ]
+    recorded = [
+        ("recorded", f"in the contract at conversion: {recorded_words(metric)}")
+        for metric in report.recorded
+        if report.accuracy is not None
+    ]
+    where = [
+        ("machine", f"{machine.cpu or machine.name}, {_count(machine.cores, 'core')}"),
+        ("", machine.words if machine.is_pi else Text(machine.words, style="yellow")),
+        ("software", _software(report)),
+    ]
+    notes = [("note", words) for words in (*report.latency.notes, *report.not_measured)]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True, min_width=10)
+    grid.add_column()
+    for block in (speed, recorded, where, notes):
+        if block and grid.row_count:
+            grid.add_row()
+        for name, words in block:
+            grid.add_row(name, words)
+    return [Padding(grid, (1, 1, 1, 1))]
+
+
+def _software(report: BenchmarkReport) -> str:
+    used = report.software
+    opencv = f"OpenCV {used['opencv']} ({_count(used['opencv_threads'], 'thread')})"
+    return f"{report.model.backend}; {opencv}; Python {used['python']}"
+
+
+def _table(title: str, details: str) -> Table:
+    heading = Text.assemble((title, "bold"), (f"  {details}", "dim"))
+    return Table(
+        box=box.SIMPLE_HEAD,
+        title=heading,
+        title_justify="left",
+        title_style="",
+        caption_justify="left",
+        caption_style="dim",
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        expand=True,
+    )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")

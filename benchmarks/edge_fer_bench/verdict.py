@@ -16,6 +16,7 @@ __all__ = [
     "State",
     "judge",
     "measured_words",
+    "p_value",
     "points",
     "recorded_words",
 ]
@@ -46,11 +47,9 @@ def judge(report: BenchmarkReport) -> Headline:
     """The verdict: an interrupted run first, then missed limits, then the accuracy drop."""
     state, word, text = _first(report)
     met = [check.words for check in report.budgets if check.met]
-    sentences = [_speed(report), report.golden.words]
-    if report.accuracy is None:
-        sentences.insert(1, f"{NOT_MEASURED[0].upper()}{NOT_MEASURED[1:]}.")
-    else:
-        sentences.insert(0, measured_words(report.accuracy))
+    sentences = [_speed(report), _accuracy(report), report.golden.words]
+    if report.accuracy is not None:
+        sentences[:2] = sentences[1], sentences[0]  # what the headline is about comes first
     if met:
         sentences.append(f"Limits kept: {'; '.join(met)}.")
     return Headline(state=state, word=word, text=text, sentences=tuple(sentences))
@@ -91,6 +90,11 @@ def recorded_words(metric: Metric) -> str:
     )
 
 
+def p_value(p: float) -> str:
+    """``p = 0.33`` or ``p < 0.001``."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
 def points(value: float, digits: int = 2) -> str:
     """A number with a real minus sign, and no minus before zero."""
     text = f"{value:.{digits}f}"
@@ -103,34 +107,39 @@ def _first(report: BenchmarkReport) -> tuple[State, str, str]:
     if report.missed:
         missed = "; ".join(check.words for check in report.missed)
         return "fail", "Limit missed", f"{missed[0].upper()}{missed[1:]}"
-    accuracy = report.accuracy
-    if accuracy is None:
-        kept = f"{report.run.fps:.0f} frames per second on this machine"
-        if report.budgets:
-            return "pass", "Limits kept", kept
-        return "info", "Measured", kept
-    drop, limit = accuracy.drop.drop_points, f"{accuracy.max_drop:g} points"
+    if report.accuracy is not None:
+        return _of_drop(report.accuracy)
+    word: tuple[State, str] = ("pass", "Limits kept") if report.budgets else ("info", "Measured")
+    return *word, f"{report.run.fps:.0f} frames per second on this machine"
+
+
+def _of_drop(accuracy: MeasuredAccuracy) -> tuple[State, str, str]:
+    drop, limit = accuracy.drop.drop_points, f"the limit of {accuracy.max_drop:g} points"
     if accuracy.verdict == "pass":
-        kept = "int8 is as accurate as float" if drop <= 0 else f"int8 costs {points(drop)} points"
-        return "pass", "Pass", f"{kept[0].upper()}{kept[1:]}, within the limit of {limit}"
-    if accuracy.classes_over:
-        return "fail", "Fail", f"Int8 loses too much in: {', '.join(accuracy.classes_over)}"
+        cost = "Int8 loses nothing" if drop <= 0 else f"Int8 costs {points(drop)} points"
+        return "pass", "Pass", f"{cost} against float, within {limit}"
     if accuracy.verdict == "fail":
-        return "fail", "Fail", f"Int8 costs {points(drop)} points, beyond the limit of {limit}"
+        over = f"Int8 loses too much in: {', '.join(accuracy.classes_over)}"
+        beyond = f"Int8 costs {points(drop)} points, beyond {limit}"
+        return "fail", "Fail", over if accuracy.classes_over else beyond
     more = accuracy.rows_to_decide
     rows = f"; about {more:,} pictures would decide" if more and more > accuracy.drop.n else ""
-    return (
-        "open",
-        "Not distinguishable",
-        f"A drop of {points(drop)} points cannot be told from the limit of {limit}{rows}",
-    )
+    told = f"A drop of {points(drop)} points cannot be told from {limit}{rows}"
+    return "open", "Not distinguishable", told
+
+
+def _accuracy(report: BenchmarkReport) -> str:
+    if report.accuracy is not None:
+        return measured_words(report.accuracy)
+    recorded = [recorded_words(metric) for metric in report.recorded]
+    if not recorded:
+        return f"{NOT_MEASURED}, and the contract has no drop recorded at conversion."
+    return f"{NOT_MEASURED}. Recorded in the contract at conversion: {'; '.join(recorded)}."
 
 
 def _speed(report: BenchmarkReport) -> str:
     total = report.latency.total
     cold = report.cold_start.median_ms
-    start = f" A fresh process gives its first result after {cold / 1000:.2f} s." if cold else ""
-    return (
-        f"A frame takes {total.p50:.1f} ms in the middle and {total.p99:.1f} ms at the 99th "
-        f"percentile.{start}"
-    )
+    start = f"; a fresh process gives its first result after {cold / 1000:.2f} s" if cold else ""
+    times = f"Half of the frames take at most {total.p50:.1f} ms, 99 % at most {total.p99:.1f} ms"
+    return f"{times}{start}."

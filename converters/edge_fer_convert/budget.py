@@ -53,7 +53,6 @@ def judge(drop: AccuracyDrop, budget: Budget) -> Judgement:
     ``fail`` when the whole interval lies beyond ``max_drop``, or a class lost more than
     ``max_class_drop``; ``not_distinguishable`` when the interval straddles ``max_drop``.
     """
-    low, high = drop.ci95_points
     words = [_measured(drop)]
     overall: Verdict | None = None
     rows = None
@@ -61,7 +60,9 @@ def judge(drop: AccuracyDrop, budget: Budget) -> Judgement:
         overall = drop.verdict(budget.max_drop)
         if overall == "not_distinguishable":
             rows = _rows_to_decide(drop, budget.max_drop)
-            needed = f"about {rows} rows would decide it" if rows else "no number of rows decides it"
+            needed = (
+                f"about {rows} rows would decide it" if rows else "no number of rows decides it"
+            )
             words.append(
                 f"Whether that is within the budget of {budget.max_drop:g} points "
                 f"cannot be told from {drop.n} rows; {needed}."
@@ -84,9 +85,7 @@ def judge(drop: AccuracyDrop, budget: Budget) -> Judgement:
         verdict = "pass"
     if verdict is None:
         words.append("No budget was set, so nothing was judged.")
-    return Judgement(
-        verdict=verdict, classes_over=over, rows_to_decide=rows, words=" ".join(words)
-    )
+    return Judgement(verdict=verdict, classes_over=over, rows_to_decide=rows, words=" ".join(words))
 
 
 def _measured(drop: AccuracyDrop) -> str:

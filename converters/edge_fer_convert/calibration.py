@@ -19,12 +19,13 @@ __all__ = ["CalibrationSet", "digests", "split_off"]
 
 _TRAINING_NAMES = ("Training", "training", "Train", "train")
 _GENERATED = 2  # the white and the black picture
-_HELD_BACK_SHARE = 4  # without splits, at most one picture in four calibrates
+_HELD_BACK_SHARE = 4  # without a training split, at most one picture in four calibrates
+_EVERYTHING = "everything"  # what the data reader calls data without splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationSet:
-    """Pictures as the model sees them, classes as even as the data allow, plus one white, one black.
+    """Pictures as the model sees them, classes as even as the data allow, plus white and black.
 
     The order of the pictures means nothing: not for the ranges, not for the hash.
 
@@ -94,6 +95,11 @@ class CalibrationSet:
         return hashlib.sha256(b"".join(sorted(map(_digest, self.pixels)))).hexdigest()
 
     @property
+    def digests(self) -> frozenset[bytes]:
+        """Of the pictures that came from the data, as :func:`digests` gives them."""
+        return frozenset(map(_digest, self.pixels[:-_GENERATED]))
+
+    @property
     def record(self) -> Calibration:
         """What the contract says of it."""
         return Calibration(sha256=self.sha256, n=len(self))
@@ -104,10 +110,10 @@ class CalibrationSet:
         Raises:
             DataError: one is; the measured drop would be flattered.
         """
-        shared = sum(_digest(p) in evaluation for p in self.pixels[:-_GENERATED])
+        shared = self.digests & evaluation
         if shared:
             raise DataError(
-                f"{shared} of {len(self)} calibration pictures are evaluation pictures as well.",
+                f"{len(shared)} of {len(self)} calibration pictures are evaluation pictures as well.",
                 "Calibrate with the Training split.",
             )
 
@@ -133,8 +139,8 @@ def split_off(
 ) -> tuple[CalibrationSet, LabelledFaces]:
     """Calibration pictures and evaluation faces that have no picture in common.
 
-    Calibration takes the training split of the data. Where the data have no splits, at most a
-    quarter of the pictures calibrates and the rest is evaluated.
+    Calibration takes the training split of the data. Where there is none beside what is evaluated,
+    at most a quarter of the evaluation pictures calibrates and only the rest is evaluated.
 
     Args:
         rows: the data file.
@@ -147,16 +153,16 @@ def split_off(
     """
     present = set() if rows.usage is None else set(rows.usage.tolist())
     training = next((s for s in _TRAINING_NAMES if s in present and s != evaluation.split), None)
-    if training is not None or evaluation.split in present:
-        name = training or next(iter(sorted(present - {evaluation.split})), evaluation.split)
-        faces = labelled(rows, evaluation.labels, split=name)
+    # Without a named test split the evaluation is everything, the training split included.
+    if training is not None and evaluation.split != _EVERYTHING:
+        faces = labelled(rows, evaluation.labels, split=training)
         without = digests(evaluation.images, spec)
         chosen = CalibrationSet.choose(faces, spec, count, without=without)
     else:
         most = max(_GENERATED + 1, len(evaluation) // _HELD_BACK_SHARE)
         chosen = CalibrationSet.choose(evaluation, spec, min(count, most), without=frozenset())
         chosen = replace(chosen, wanted=count)
-        evaluation = _rest(evaluation, digests(list(chosen.pixels), spec), spec)
+        evaluation = _rest(evaluation, chosen.digests, spec)
     chosen.check_apart(digests(evaluation.images, spec))
     return chosen, evaluation
 

@@ -1,4 +1,4 @@
-"""Golden vectors: generated pictures that belong to nobody, and what this machine computes for them.
+"""Golden vectors: generated pictures that belong to nobody; the outputs go into the contract.
 
 A device that computes the same, within one step of int8, runs the same model in the same way.
 """
@@ -20,7 +20,7 @@ _MOST_BYTES = 1 << 18  # keeps the contract of a large-input model small
 
 
 def golden_pixels(spec: InputSpec) -> Image:
-    """``uint8[n, height, width, channels]``, the same on every machine; n is 8, or 2 for large inputs.
+    """``uint8[n, height, width, channels]``, the same on every machine; 8, or fewer large ones.
 
     Integers throughout, from the raw 64-bit words of PCG64 (whose stream numpy guarantees), so
     that no library's rounding can change a pixel.

@@ -9,6 +9,7 @@ converter writes.
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import version
 from typing import Any
 
@@ -82,10 +83,13 @@ def quantise(flatbuffer: bytes, ranges: Ranges) -> bytes:
     }
     try:
         engine = quantizer.Quantizer(flatbuffer, recipe.static_wi8_ai8())
-        result = engine.quantize(known, enable_progress_bar=False, enable_progress_report=False)
+        with warnings.catch_warnings():
+            # It keeps every tensor of an interpreter for a moment, and LiteRT warns of the memory.
+            warnings.simplefilter("ignore", UserWarning)
+            result = engine.quantize(known, enable_progress_bar=False, enable_progress_report=False)
     except (RuntimeError, ValueError, KeyError, TypeError, NotImplementedError) as err:
         raise ModelError(
-            f"The graph cannot be quantised to int8: {str(err).splitlines()[0] if str(err) else err!r}",
+            f"The graph cannot be quantised to int8: {(str(err) or repr(err)).splitlines()[0]}",
             "Replace the layer that it names by convolution, dense, pooling, add or ReLU.",
         ) from err
     return _with_int8_versions(bytes(result.quantized_model))

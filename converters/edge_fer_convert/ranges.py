@@ -93,7 +93,7 @@ def measure(
 
 
 def input_range(spec: InputSpec) -> tuple[float, float]:
-    """The range of the input tensor, chosen so that pixels go in without loss where that is possible.
+    """The range of the input tensor, such that pixels go in without loss where that is possible.
 
     int8 takes integers only for its zero point. Where black is a whole number of gray steps away
     from 0 (0..1, 0..255, -128..127), scale and zero point make ``int8 = uint8 - 128`` exact.

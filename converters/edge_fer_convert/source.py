@@ -133,7 +133,7 @@ def first_contract(
     """
     height, width, channels = shape
     if source.draft is not None:
-        return _checked_draft(source.path, source.draft, shape, input_range), ()
+        return _checked_draft(source.path, source.draft, shape, kind, input_range), ()
     low, high = input_range or (0.0, 1.0)
     spec = InputSpec(
         height=height,
@@ -165,6 +165,7 @@ def _checked_draft(
     path: Path,
     draft: ModelContract,
     shape: tuple[int, int, int],
+    kind: Kind,
     input_range: tuple[float, float] | None,
 ) -> ModelContract:
     spec = draft.input
@@ -174,6 +175,12 @@ def _checked_draft(
         raise ModelError(
             f"{path} takes pictures of {list(shape)}, but its contract says "
             f"{[spec.height, spec.width, spec.channels]}.",
+            "Train it again, or save it without the contract and use --labels.",
+        )
+    if draft.output.kind == "logits" and kind != "logits":
+        raise ModelError(
+            f"{path} ends in {'softmax' if kind == 'probabilities' else 'sigmoid'}, "
+            "but its contract says logits.",
             "Train it again, or save it without the contract and use --labels.",
         )
     if input_range is not None:

@@ -66,7 +66,9 @@ def graph_summary(graph: Graph) -> dict[str, Any]:
     ends = {"input": graph.tensors[graph.inputs[0]], "output": graph.tensors[graph.outputs[0]]}
     return {
         "operators": graph.counts(),
-        "min_runtime_version": graph.metadata.get("min_runtime_version", b"").rstrip(b"\0").decode(),
+        "min_runtime_version": graph.metadata.get("min_runtime_version", b"")
+        .rstrip(b"\0")
+        .decode(),
         "weights": sum(_count(t) for t in graph.tensors if t.data is not None and t.scales),
         "full_integer": not any(t.dtype in FLOAT_TYPES for t in graph.tensors),
         **{

@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _stretched(face: NDArray[np.float64]) -> NDArray[np.uint8]:
     low, high = np.percentile(face, _PERCENTILES)
     scale = (_LUMA[1] - _LUMA[0]) / max(float(high - low), 1.0)
-    return np.clip(np.rint((face - low) * scale + _LUMA[0]), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint((face - low) * scale + _LUMA[0]), 0, 255), np.uint8)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from edge_fer.types import Image
 from edge_fer_train.augment import Augmentation
 from edge_fer_train.zoo import build, count_macs
 
-__all__ = ["Epoch", "Recipe", "TrainedModel", "fit_temperature", "train"]
+__all__ = ["Epoch", "Recipe", "TrainedModel", "draw", "fit_temperature", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,14 +264,14 @@ def _batches(
     rng: np.random.Generator,
     steps: int,
 ) -> Iterator[tuple[Image, NDArray[np.float32]]]:
-    order = _draw(faces.truth, recipe.balance, rng)
+    order = draw(faces.truth, recipe.balance, rng)
     for start in range(0, steps * recipe.batch, recipe.batch):
         chosen = order[start : start + recipe.batch]
         pixels = recipe.augmentation.batch([faces.images[i] for i in chosen], spec, rng)
         yield pixels, faces.target[chosen]
 
 
-def _draw(truth: NDArray[np.int64], balance: float, rng: np.random.Generator) -> NDArray[np.int64]:
+def draw(truth: NDArray[np.int64], balance: float, rng: np.random.Generator) -> NDArray[np.int64]:
     """As many row numbers as there are rows; each row about equally often within its class."""
     count = np.bincount(truth).astype(np.float64)
     weight = count[truth] ** -balance

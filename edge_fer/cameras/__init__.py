@@ -49,7 +49,7 @@ def open_camera(uri: str) -> Camera:
 
 
 def _parse(uri: str) -> tuple[str, str, Options]:
-    if uri and Path(uri).exists() and uri not in CAMERAS:
+    if uri not in CAMERAS and _exists(uri):
         return _kind_of(uri), uri, Options("", uri)
     address, _, query = uri.partition("?")
     options = Options(query, uri)
@@ -70,12 +70,22 @@ def _parse(uri: str) -> tuple[str, str, Options]:
             f"This version reads files and the synthetic source only, so it cannot open {uri!r}.",
             _REMEDY,
         )
-    if not Path(address).exists():
+    if not _exists(address):
         near = did_you_mean(scheme, tuple(CAMERAS))
         if near or (colon and re.fullmatch(r"[a-z][a-z0-9+-]+", scheme)):
             raise ConfigError(f"There is no kind of source {scheme!r}.", near + _REMEDY)
         raise DataError(f"There is no file or folder {address}.", f"Check the path. {_REMEDY}")
     return _kind_of(address), address, options
+
+
+def _exists(path: str) -> bool:
+    if not path:
+        return False
+    try:
+        Path(path).stat()
+    except (OSError, ValueError):  # also: too long, not permitted, a NUL in it
+        return False
+    return True
 
 
 def _kind_of(path: str) -> str:

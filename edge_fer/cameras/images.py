@@ -26,18 +26,11 @@ class ImageCamera:
         orientation: how to turn the pictures.
 
     Raises:
-        DataError: nothing there, or a folder without pictures.
+        DataError: nothing there, not permitted, or a folder without pictures.
     """
 
     def __init__(self, path: Path, *, orientation: Orientation = UPRIGHT) -> None:
-        if path.is_dir():
-            self._files = sorted(
-                p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
-            )
-        elif path.exists():
-            self._files = [path]
-        else:
-            raise DataError(f"There is no picture or folder {path}.", "Check the path.")
+        self._files = _pictures(path)
         if not self._files:
             raise DataError(
                 f"The folder {path} holds no pictures.",
@@ -97,3 +90,19 @@ class ImageCamera:
             f"the last: {err.message}",
             err.remedy,
         )
+
+
+def _pictures(path: Path) -> list[Path]:
+    try:
+        if not path.is_dir():
+            path.stat()
+            return [path]
+        return sorted(
+            p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+        )
+    except FileNotFoundError as err:
+        raise DataError(f"There is no picture or folder {path}.", "Check the path.") from err
+    except OSError as err:
+        raise DataError(
+            f"{path} cannot be read: {err.strerror}.", "Check that you may read it."
+        ) from err

@@ -160,21 +160,24 @@ class VideoCamera:
 
 def _boxes_end_with_file(path: Path) -> bool | None:
     """Whether an mp4 or mov is all there; None for a file of another kind."""
-    size, at = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            if at == 0 and head[4:8] != b"ftyp":
-                return None
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            elif length == 0:  # reaches to the end of the file, however long that is
-                return True
-            if length < 8:
-                return False
-            at += length
+    try:
+        size, at = path.stat().st_size, 0
+        with path.open("rb") as file:
+            while at < size:
+                file.seek(at)
+                head = file.read(16)
+                if at == 0 and head[4:8] != b"ftyp":
+                    return None
+                length = int.from_bytes(head[:4], "big")
+                if length == 1:
+                    length = int.from_bytes(head[8:16], "big")
+                elif length == 0:  # reaches to the end of the file, however long that is
+                    return True
+                if length < 8:
+                    return False
+                at += length
+    except OSError:  # moved away while it was played
+        return None
     return at == size
 
 

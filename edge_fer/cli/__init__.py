@@ -86,16 +86,12 @@ def _exit_code(words: list[str]) -> int:
 
 def _fail(err: EdgeFerError, words: list[str]) -> int:
     if "--json" in words:
-        emit_json(
-            {
-                "schema": "edge-fer/error/1",
-                "error": {
-                    "code": err.code,
-                    "exit_code": err.exit_code,
-                    "message": err.message,
-                    "remedy": err.remedy,
-                },
-            }
-        )
+        error = {
+            "code": err.code,
+            "exit_code": err.exit_code,
+            "message": err.message,
+            "remedy": err.remedy,
+        }
+        emit_json(err.document or {"schema": "edge-fer/error/1", "error": error})
     typer.echo(f"edge-fer: {err}", err=True)
     return err.exit_code

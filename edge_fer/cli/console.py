@@ -71,8 +71,11 @@ class Talk:
             self.say(text)
 
     @contextmanager
-    def progress(self) -> Iterator[Progress]:
-        """A progress display on stderr; silent when stderr is no terminal or with ``--quiet``."""
+    def progress(self, *, auto_refresh: bool = True) -> Iterator[Progress]:
+        """A progress display on stderr; silent when stderr is no terminal or with ``--quiet``.
+
+        Without ``auto_refresh`` it is drawn only when told, by no thread beside the work.
+        """
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -88,6 +91,7 @@ class Talk:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
+            auto_refresh=auto_refresh,
             disable=self.quiet or not console.is_terminal,
             transient=True,
         ) as bar:

@@ -79,12 +79,13 @@ def run(
         except DataError as err:
             ended = err  # what came before the damage was emitted and is counted
     talk.say(tally.words())
-    if json and ended is None and signal.SIGINT not in stop:
-        emit_json(tally.to_json(settings.source, bool(stop)))
+    document = tally.to_json(settings.source, bool(stop))
     if ended is not None:
         raise ended
     if signal.SIGINT in stop:
-        raise Interrupted("Stopped; what was seen until then is in the sinks.")
+        raise Interrupted("Stopped; what was seen until then is in the sinks.", document=document)
+    if json:
+        emit_json(document)
 
 
 class _Tally:

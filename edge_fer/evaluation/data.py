@@ -221,7 +221,7 @@ def _copies(rows: Rows, chosen: NDArray[np.int64], split: str) -> NDArray[np.boo
 
 def _read_npz(path: Path) -> Rows:
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             arrays = {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
         raise DataError(f"{path} is not a readable .npz ({err}).", _FORMS + ".") from err

@@ -1,0 +1,1 @@
+"""Files for the card that a device boots from."""

@@ -21,7 +21,9 @@ PLACES = (
 
 @pytest.fixture(
     params=[
-        pytest.param(lambda: FakeDetector(lambda frame: PLACES if frame.luma.any() else ()), id="fake"),
+        pytest.param(
+            lambda: FakeDetector(lambda frame: PLACES if frame.luma.any() else ()), id="fake"
+        ),
         pytest.param(lambda: open_detector("haar"), id="haar"),
         pytest.param(lambda: open_detector("haar?cascade=alt2"), id="haar-alt2"),
     ]

@@ -100,7 +100,9 @@ def test_the_shipped_models_say_what_they_are(name: str) -> None:
     assert contract.labels == FERPLUS8
     assert (contract.input.height, contract.input.width, contract.input.colour) == (48, 48, "gray")
     assert contract.provenance["trained_on"]["split"] == "Training"
-    assert any("FER2013" in line and "unclear" not in line.lower() for line in contract.licence.data)
+    assert any(
+        "FER2013" in line and "unclear" not in line.lower() for line in contract.licence.data
+    )
     assert contract.metrics[0].n == 3199
     assert contract.golden is not None
 

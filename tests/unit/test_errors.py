@@ -43,5 +43,7 @@ def test_a_builtin_parent_catches_it_too() -> None:
 
 
 def test_text_is_the_message_and_then_the_remedy() -> None:
-    assert str(errors.DeviceError("The disk is full.", "Make room.")) == "The disk is full. Make room."
+    assert (
+        str(errors.DeviceError("The disk is full.", "Make room.")) == "The disk is full. Make room."
+    )
     assert str(errors.DeviceError("The disk is full.")) == "The disk is full."

@@ -72,7 +72,7 @@ def test_the_border_is_replicated() -> None:
 
 
 def test_roll_is_undone() -> None:
-    """A blob to the right of the centre, turned clockwise by 30 degrees, comes back to the right."""
+    """A blob right of the centre, turned clockwise by 30 degrees, comes back to the right."""
     turn = np.radians(30)
     there = (100 + 40 * np.cos(turn), 100 + 40 * np.sin(turn))
     square = Square(cx=100.5, cy=100.5, side=144, roll_deg=30)

@@ -1,0 +1,166 @@
+"""``edge-fer benchmark``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_fer.cli.console import Backend, Detector, Json, Quiet, Talk, Threads, Verbose, emit_json
+
+if TYPE_CHECKING:
+    from edge_fer_bench.report import BenchmarkReport
+
+__all__ = ["benchmark"]
+
+_ACCURACY, _LIMITS = "With labelled pictures", "Limits (exit 6 when one is missed)"
+
+
+def benchmark(
+    model: Annotated[
+        str, typer.Argument(help="A shipped model's name, or a .tflite file.")
+    ] = "expression",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="FER2013 csv, npz or class folders: measures the accuracy drop."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The float model. Default: NAME.float, or OUT.float.tflite beside it."),
+    ] = None,
+    ferplus: Annotated[
+        Path | None, typer.Option(help="FER+ votes (fer2013new.csv) for a FER2013 csv.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Training, validation, PublicTest, ... (default PublicTest).")
+    ] = None,
+    source: Annotated[
+        str, typer.Option(help="synthetic, a video, a folder of pictures.")
+    ] = "synthetic",
+    detector: Detector = "haar",
+    seconds: Annotated[float, typer.Option(min=0, help="How long to measure frames.")] = 10.0,
+    threads: Threads = 1,
+    backend: Backend = "auto",
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Folder for report.html, report.json and annotated.png (synthetic)."),
+    ] = None,
+    annotate: Annotated[
+        bool,
+        typer.Option("--annotate", help="Store annotated.png also of a source with real people."),
+    ] = False,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Accuracy drop, percentage points; judged against 0.5.")
+    ] = None,
+    max_class_drop: Annotated[
+        float | None, typer.Option(help="Recall drop of a class, points; judged against 3.")
+    ] = None,
+    max_p99: Annotated[
+        float | None, typer.Option(min=0, help="99th percentile of a frame, ms.")
+    ] = None,
+    min_fps: Annotated[float | None, typer.Option(min=0, help="Frames per second.")] = None,
+    max_rss: Annotated[float | None, typer.Option(min=0, help="Peak memory, MB.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Time every stage on this machine; with --data also measure what int8 cost in accuracy.
+
+    Without arguments: the shipped model on a synthetic scene, the drop that the model's contract
+    recorded at conversion, and its golden vectors computed here. Limits that are missed exit 6,
+    after the report is written.
+
+    Example: edge-fer benchmark --data fer2013.npz --report out --max-drop 0.5 --max-p99 50
+    """
+    from edge_fer.errors import BudgetMissed, ConfigError, Interrupted
+    from edge_fer_bench.benchmark import Request, run_benchmark
+    from edge_fer_bench.budgets import Budgets
+    from edge_fer_bench.page import prepare_folder, write_report
+    from edge_fer_bench.protocol import Protocol
+
+    talk = Talk(quiet=quiet, verbose=verbose)
+    if data is None and any(given is not None for given in (reference, ferplus, split)):
+        raise ConfigError(
+            "--reference, --ferplus and --split say how to use labelled pictures, but there is "
+            "no --data.",
+            "Add --data with labelled pictures.",
+        )
+    for value in (seconds, max_drop, max_class_drop, max_p99, min_fps, max_rss):
+        if value is not None and not isfinite(value):
+            raise ConfigError(f"{value} is no number to measure by.", "Give a finite number.")
+    if annotate and report is None:
+        raise ConfigError("--annotate has no folder to write to.", "Add --report DIR.")
+    if report is not None:
+        prepare_folder(report)
+    request = Request(
+        model=model,
+        reference=reference,
+        data=data,
+        ferplus=ferplus,
+        split=split,
+        source=source,
+        detector=detector,
+        threads=threads,
+        backend=backend,
+        protocol=Protocol(seconds=seconds),
+        budgets=Budgets(
+            max_drop=max_drop,
+            max_class_drop=max_class_drop,
+            max_p99=max_p99,
+            min_fps=min_fps,
+            max_rss=max_rss,
+        ),
+    )
+    with _phases(talk) as on_progress:
+        found = run_benchmark(request, on_progress=on_progress, on_skip=talk.say)
+    if report is not None:
+        synthetic = found.source.kind == "synthetic"
+        written = write_report(report, found, picture=synthetic or annotate)
+        talk.say(f"written: {', '.join(str(path) for path in written)}")
+        if not (synthetic or annotate):
+            talk.say("no picture of the source is stored; --annotate stores one")
+    if not (json or quiet):
+        _print(found)
+    document = found.to_json() if json else None
+    if found.interrupted:
+        frames = len(found.run.frames)
+        raise Interrupted(f"Stopped; the report covers {frames} frames.", document=document)
+    if found.missed:
+        reasons = "; ".join(check.words for check in found.missed)
+        raise BudgetMissed(f"Missed: {reasons}.", document=document)
+    if document is not None:
+        emit_json(document)
+
+
+def _print(found: BenchmarkReport) -> None:
+    from rich.console import Console
+
+    from edge_fer_bench.table import render
+
+    # A terminal that cannot show a bar or a tick shows a question mark instead of failing.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    render(found, Console(highlight=False))
+
+
+@contextmanager
+def _phases(talk: Talk) -> Iterator[Callable[[str, float, float], None]]:
+    """A bar per phase, drawn between frames and never beside one; without a terminal, nothing."""
+    with talk.progress(auto_refresh=False) as bar:
+        shown: list[str] = []
+        task = bar.add_task("starting", total=None)
+
+        def on_progress(phase: str, done: float, total: float) -> None:
+            if phase not in shown:
+                shown.append(phase)
+                talk.detail(phase)
+                bar.reset(task, description=phase)
+            bar.update(task, completed=round(done), total=round(total))
+            bar.refresh()
+
+        yield on_progress

@@ -1,0 +1,40 @@
+"""Where observations go, by address: ``jsonl:FILE`` appends lines, ``jsonl:-`` prints them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from edge_fer.errors import ConfigError
+from edge_fer.types import Sink
+
+__all__ = ["SINKS", "open_sink"]
+
+SINKS = {"jsonl": "edge_fer.sinks.jsonl:JsonlSink"}
+_LATER = ("sqlite", "mqtt", "mqtts", "prometheus")
+_REMEDY = "Write jsonl:FILE, or jsonl:- for standard output."
+
+
+def open_sink(uri: str, model_sha256: str) -> Sink:
+    """Open a sink.
+
+    Args:
+        uri: an address as above; what follows the first ``:`` is a path, as it is.
+        model_sha256: of the model that classifies; its first 12 digits go into every record.
+
+    Raises:
+        ConfigError: no such kind of sink, or no file named.
+        DeviceError: the file cannot be opened for writing.
+    """
+    kind, colon, target = uri.partition(":")
+    if kind in _LATER:
+        raise ConfigError(f"This version writes JSON lines only, so not {uri!r}.", _REMEDY)
+    if kind not in SINKS or not colon:
+        near = get_close_matches(kind, SINKS, n=1, cutoff=0.6)
+        hint = f"Did you mean {near[0]}:FILE? " if near else ""
+        raise ConfigError(f"There is no sink {uri!r}.", hint + _REMEDY)
+    if not target:
+        raise ConfigError(f"The sink {uri!r} names no file.", _REMEDY)
+    module, _, attribute = SINKS[kind].partition(":")
+    sink: Sink = getattr(import_module(module), attribute).open(target, model_sha256)
+    return sink

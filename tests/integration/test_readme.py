@@ -1,0 +1,128 @@
+"""Every command of the READMEs runs; their tables agree with the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_fer import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+BUILD_HOST = (ROOT / "converters" / "README.md").read_text()
+# Installing is what `make demo` and `make test` do before this runs.
+INSTALLING = ("pip ", "make ")
+
+
+def commands(text: str) -> list[str]:
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S)).splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip()]
+
+
+def test_the_two_commands_are_the_first() -> None:
+    assert commands(README)[:2] == ["make demo", "make test"]
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\ndemo:" in makefile
+    assert "\ntest:" in makefile
+
+
+def small_fer2013(whole: Path, target: Path) -> None:
+    """Enough rows of each split that every command has something to chew on."""
+    with np.load(whole) as data:
+        rng = np.random.default_rng(0)
+        kept = np.sort(
+            np.concatenate(
+                [
+                    rng.choice(np.flatnonzero(data["usage"] == usage), n, replace=False)
+                    for usage, n in ((0, 1500), (1, 300))
+                ]
+            )
+        )
+        rows = {k: data[k][kept] for k in ("images", "emotion", "usage", "ferplus")}
+        np.savez(target, **rows)
+
+
+@pytest.fixture(scope="module")
+def desk(shared: Path, fer2013: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the READMEs name."""
+    from skimage.data import astronaut
+
+    folder = tmp_path_factory.mktemp("desk")
+    cv2.imwrite(str(folder / "photo.jpg"), astronaut()[:, :, ::-1])
+    shutil.copy(shared / "data" / "clips" / "single_face.mp4", folder / "visitors.mp4")
+    shutil.copy(shared / "models" / "peer_vicksam_ferplus.tflite", folder / "theirs.tflite")
+    small_fer2013(fer2013, folder / "fer2013.npz")
+    for name in ("converters/models", "edge_fer/models", "edge_fer/cameras"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def run(line: str, folder: Path) -> None:
+    words = shlex.split(line)
+    if words[0] == "edge-fer":
+        words[:1] = [sys.executable, "-c", "from edge_fer.cli import main; main()"]
+    elif words[0] == "python":
+        words[0] = sys.executable
+    if "train" in words:
+        # The same command on fewer rows, once through them, with a small net.
+        words += ["--epochs", "1", "--arch", "resnet6"]
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XDG_CONFIG_HOME": str(folder)},
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+def in_order(text: str) -> list[str]:
+    """What trains comes before what needs its file."""
+    lines = [line for line in commands(text) if not line.startswith(INSTALLING)]
+    return sorted(lines, key=lambda line: " train " not in line)
+
+
+def test_every_command_of_the_readme_runs(desk: Path) -> None:
+    lines = in_order(README)
+    assert len(lines) > 10
+    for line in lines:
+        run(line, desk)
+    for made in ("out/photo.png", "out.jsonl", "seen.mp4", "out/report.html", "mine.report.html"):
+        assert (desk / made).stat().st_size > 0, made
+
+
+def test_every_command_of_the_build_host_runs(desk: Path) -> None:
+    for line in in_order(BUILD_HOST):
+        run(line, desk)
+    assert (desk / "edge_fer/models/expression.float.tflite").exists()
+
+
+def test_the_python_example_runs(desk: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "happiness" in done.stdout
+
+
+def test_the_table_of_exit_codes_is_the_error_tree() -> None:
+    stated = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.M)}
+    classes = [getattr(errors, name) for name in errors.__all__]
+    assert stated == {0} | {cls.exit_code for cls in classes}
+
+
+def test_links_and_pictures_are_there() -> None:
+    for name, text in (("README.md", README), ("converters/README.md", BUILD_HOST)):
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert ((ROOT / name).parent / link).exists(), f"{name}: {link}"

@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import pytest
+from bench_samples import frame_times, run
+
+from edge_fer.pipeline import STAGES
+from edge_fer_bench.latency import StageTimes, bounded_by, summarise
+from edge_fer_bench.protocol import Run, WarmUp
+from edge_fer_bench.source import Source
+
+
+def test_figures_of_a_stage() -> None:
+    values = [float(i) for i in range(1, 101)]
+    times = StageTimes.of(values)
+    assert times.n == 100
+    assert times.mean == 50.5
+    assert times.p50 == 50.5
+    assert times.p90 == pytest.approx(90.1)
+    assert times.p99 == pytest.approx(99.01)
+    assert times.max == 100.0
+
+
+def test_a_stage_that_never_ran_has_n_0_and_nulls() -> None:
+    document = summarise(run()).to_json()
+    assert list(document) == list(STAGES)
+    assert document["track"] == {
+        "n": 0,
+        "mean": None,
+        "p50": None,
+        "p90": None,
+        "p99": None,
+        "max": None,
+    }
+
+
+def test_crop_and_classify_count_only_the_frames_with_a_face() -> None:
+    frames = tuple(frame_times(10.0, faces=n) for n in (0, 2, 0, 1))
+    latency = summarise(run(frames=frames))
+    assert latency.stages["total"].n == 4
+    assert latency.stages["classify"].n == 2
+    assert latency.faces == 3
+    assert latency.frames_with_face == 2
+
+
+def test_too_few_frames_for_a_p99_are_noted() -> None:
+    assert any("99th percentile" in note for note in summarise(run([10.0] * 99)).notes)
+    assert summarise(run([10.0] * 100)).notes == ()
+
+
+def test_no_face_and_unsteady_times_are_noted() -> None:
+    blind = run(
+        frames=(frame_times(10.0, faces=0),) * 100,
+        warm_up=WarmUp(frames=9, seconds=5.0, steady=False),
+    )
+    notes = " ".join(summarise(blind).notes)
+    assert "No face was found" in notes
+    assert "not steady" in notes
+
+
+class Nothing:
+    def read(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+def words(given: Run, uri: str) -> str:
+    return bounded_by(given, summarise(given), Source(uri, lambda _: Nothing()), 10.0)
+
+
+def test_the_slowest_stage_bounds_a_computed_run() -> None:
+    said = words(run(), "synthetic")
+    assert "finding faces takes 60 %" in said
+    assert "Drawing the synthetic scene takes 10 %" in said
+
+
+def test_a_camera_that_is_waited_for_bounds_the_run() -> None:
+    waiting = frame_times(100.0)
+    waiting = replace(waiting, timings_ms={"capture": 80.0, "detect": 20.0, "total": 100.0})
+    assert "waiting for the next picture" in words(run(frames=(waiting,) * 9), "/dev/video0")
+    # A file is read as fast as it goes: that is work, not waiting.
+    assert "waiting" not in words(run(frames=(waiting,) * 9), "clip.mp4")
+
+
+def test_a_recording_that_ended_early_is_said() -> None:
+    said = words(run([10.0] * 72, stopped_by="source_ended"), "clip.mp4")
+    assert "ended after 72 frames (0.7 s of the 10 s asked for)" in said
+
+
+def test_an_interrupted_run_is_said() -> None:
+    assert "interrupted after" in words(run(stopped_by="interrupted"), "synthetic")

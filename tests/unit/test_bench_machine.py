@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import pytest
+
+from edge_fer_bench.machine import read_machine, rss_peak_mb, software
+from edge_fer_bench.thermal import Reading, Thermal, read_thermal
+
+ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU part\t: 0xd0b\n"
+X86 = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some   CPU @ 3 GHz\nflags\t\t: fpu"
+
+
+def root(tmp_path: Path, **texts: str) -> Path:
+    names = {
+        "cpuinfo": "proc/cpuinfo",
+        "model": "proc/device-tree/model",
+        "revision": "proc/device-tree/system/linux,revision",
+        "governor": "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+        "max": "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq",
+        "memory": "proc/meminfo",
+        "vendor": "sys/class/dmi/id/sys_vendor",
+        "release": "etc/os-release",
+        "status": "proc/self/status",
+    }
+    for key, text in texts.items():
+        path = tmp_path / names[key]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_a_raspberry_pi_by_its_firmware(tmp_path: Path) -> None:
+    there = root(
+        tmp_path,
+        cpuinfo=ARM,
+        model="Raspberry Pi 5 Model B Rev 1.0\0",
+        revision="\x00\xd0\x41\x70",
+        governor="ondemand\n",
+        max="2400000\n",
+        memory="MemTotal:        8245000 kB\n",
+        release='NAME="Debian"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+    )
+    machine = read_machine(there, "aarch64")
+    assert machine.kind == "raspberry_pi"
+    assert machine.words == "Measured on a Raspberry Pi 5 Model B Rev 1.0."
+    assert (machine.cpu, machine.governor, machine.max_mhz) == ("Cortex-A76", "ondemand", 2400.0)
+    assert machine.memory_mb == pytest.approx(8442.88)
+    assert machine.system.startswith("Debian GNU/Linux 12 (bookworm), ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "texts"),
+    [
+        ("emulated", "aarch64", {"cpuinfo": X86}),  # qemu-user
+        ("emulated", "aarch64", {"cpuinfo": ARM, "model": "Raspberry Pi 3 Model B"}),  # raspi3b
+        ("emulated", "aarch64", {"cpuinfo": ARM, "model": "linux,dummy-virt"}),
+        ("board", "aarch64", {"cpuinfo": ARM, "model": "Radxa ROCK 5B", "revision": "1"}),
+        ("virtual", "x86_64", {"cpuinfo": X86 + " hypervisor"}),
+        ("virtual", "x86_64", {"cpuinfo": X86, "vendor": "QEMU"}),
+        ("computer", "x86_64", {"cpuinfo": X86, "vendor": "Maker Inc."}),
+        ("computer", "x86_64", {}),
+    ],
+)
+def test_nothing_else_is_called_a_pi(
+    tmp_path: Path, kind: str, architecture: str, texts: dict[str, str]
+) -> None:
+    machine = read_machine(root(tmp_path, **texts), architecture)
+    assert machine.kind == kind
+    assert not machine.is_pi
+    assert "Measured on a Raspberry Pi" not in machine.words
+    assert (
+        "emulated times are no times" in machine.words or "not on a Raspberry Pi" in machine.words
+    )
+
+
+def test_what_a_machine_does_not_tell_is_none(tmp_path: Path) -> None:
+    machine = read_machine(tmp_path, "x86_64")
+    assert (machine.cpu, machine.governor, machine.max_mhz, machine.memory_mb) == (None,) * 4
+    assert machine.cores >= 1
+
+
+def test_the_processor_is_named_once(tmp_path: Path) -> None:
+    assert (
+        read_machine(root(tmp_path, cpuinfo=X86 + "\n" + X86), "x86_64").cpu == "Some CPU @ 3 GHz"
+    )
+
+
+def test_peak_memory_is_the_kernels_high_water_mark(tmp_path: Path) -> None:
+    assert rss_peak_mb(root(tmp_path, status="VmPeak:\t9 kB\nVmHWM:\t  100000 kB\n")) == 102.4
+    held = bytearray(60_000_000)
+    assert rss_peak_mb() > len(held) / 1e6
+
+
+def test_software_names_what_took_part() -> None:
+    found = software("litert 1, 1 thread")
+    assert found["backend"] == "litert 1, 1 thread"
+    assert found["numpy"]
+    assert found["opencv"]
+
+
+def firmware(bits: str, heat: str = "temp=51.4'C\n") -> Reading:
+    answers = {"get_throttled": f"throttled={bits}\n", "measure_temp": heat}
+    return read_thermal(Path("/nonexistent"), answers.get)
+
+
+def test_the_firmwares_reading() -> None:
+    assert firmware("0x50005") == Reading(celsius=51.4, throttled=0x50005)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "events"),
+    [
+        ("0x0", "0x0", []),
+        ("0x50000", "0x50000", []),  # happened since boot, but not now
+        ("0x0", "0x40000", ["throttled"]),  # over again already
+        ("0x4", "0x40000", ["throttled"]),
+        ("0x0", "0x90009", ["under-voltage", "soft temperature limit"]),
+        ("0x10000", "0x30002", ["frequency capped"]),
+    ],
+)
+def test_throttling_during_the_run_is_told_from_before(
+    before: str, after: str, events: list[str]
+) -> None:
+    found = Thermal(before=firmware(before), after=firmware(after))
+    assert found.events == events
+    assert (", ".join(events) or "no throttling") in found.words
+    assert found.to_json()["before"]["throttled"] == before
+
+
+def test_without_firmware_the_kernels_zone_is_read(tmp_path: Path) -> None:
+    for number, (kind, heat) in enumerate((("acpitz", "27800"), ("cpu-thermal", "48312"))):
+        zone = tmp_path / f"sys/class/thermal/thermal_zone{number}"
+        zone.mkdir(parents=True)
+        (zone / "type").write_text(kind + "\n")
+        (zone / "temp").write_text(heat + "\n")
+    assert read_thermal(tmp_path, lambda word: None) == Reading(celsius=48.312, throttled=None)
+
+
+def test_not_measured_is_said_and_null(tmp_path: Path) -> None:
+    nothing = read_thermal(tmp_path, lambda word: None)
+    found = Thermal(before=nothing, after=nothing)
+    assert found.events is None
+    assert "temperature not measured" in found.words
+    assert "throttling not measured" in found.words
+    assert found.to_json()["after"] == {"celsius": None, "throttled": None}

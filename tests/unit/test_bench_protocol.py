@@ -1,0 +1,187 @@
+from collections.abc import Callable
+
+import pytest
+from bench_samples import observation, picture
+
+from edge_fer.errors import DataError, DeviceError
+from edge_fer.types import Frame, Observation
+from edge_fer_bench.protocol import Protocol, measure
+from edge_fer_bench.source import Source, kind_of
+
+RULES = Protocol(seconds=1.0, min_frames=5, window=4, tolerance=0.1, warm_up_cap_s=0.5)
+
+
+class FakePipeline:
+    """Takes as long for each frame as it is told, by a clock of its own; None ends the source."""
+
+    def __init__(self, ms: Callable[[int], float | None], faces: int = 1) -> None:
+        self.now_ns, self.steps, self.faces = 0, 0, faces
+        self.frame: Frame | None = None
+        self._ms = ms
+
+    def clock(self) -> int:
+        return self.now_ns
+
+    def step(self) -> Observation | None:
+        took = self._ms(self.steps)
+        self.steps += 1
+        if took is None:
+            self.frame = None
+            return None
+        self.now_ns += round(took * 1e6)
+        self.frame = picture()
+        return observation(self.steps - 1, self.faces, took)
+
+
+class Recording:
+    """Counts how often it was opened; what it gives does not matter here."""
+
+    def __init__(self) -> None:
+        self.opened = self.closed = 0
+
+    def open(self, uri: str) -> "Recording":
+        self.opened += 1
+        return self
+
+    def read(self) -> Frame | None:
+        return picture()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def source(uri: str = "synthetic", recording: Recording | None = None) -> Source:
+    return Source(uri, (recording or Recording()).open)
+
+
+def test_warm_up_ends_when_two_windows_agree_and_none_of_it_is_measured() -> None:
+    times = [90.0, 70.0, 50.0, 30.0] + [10.0] * 1000
+    pipeline = FakePipeline(lambda i: times[i])
+    run = measure(pipeline, source(), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert run.warm_up.steady
+    assert run.warm_up.frames == 11  # 30 is the one slow frame of the window before
+    assert max(run.totals_ms) == 10.0
+    assert run.seconds == pytest.approx(1.0)
+    assert run.fps == pytest.approx(100.0)
+    assert run.stopped_by == "time"
+
+
+def test_warm_up_that_never_gets_steady_is_capped_and_says_so() -> None:
+    pipeline = FakePipeline(lambda i: 20.0 + i)
+    run = measure(pipeline, source(), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert not run.warm_up.steady
+    assert 0.5 <= run.warm_up.seconds < 0.6
+
+
+def test_a_slow_machine_still_measures_enough_frames() -> None:
+    pipeline = FakePipeline(lambda i: 900.0)
+    run = measure(pipeline, source(), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert len(run.frames) == RULES.min_frames
+    assert run.seconds == pytest.approx(4.5)
+
+
+def test_a_recording_is_measured_from_its_first_frame_to_its_last() -> None:
+    # 30 frames, of which the warm-up takes 8; then the file is opened again.
+    pipeline = FakePipeline(lambda i: 10.0 if i < 8 + 30 else None)
+    recording = Recording()
+    clip = source("clip.mp4", recording)
+    run = measure(pipeline, clip, RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert recording.opened == 2
+    assert recording.closed == 1
+    assert len(run.frames) == 30
+    assert run.stopped_by == "source_ended"
+    assert run.seconds == pytest.approx(0.3)
+
+
+def test_a_folder_of_three_pictures_goes_round_to_warm_up() -> None:
+    # Every fourth step is the end of the folder.
+    pipeline = FakePipeline(lambda i: None if i % 4 == 3 else 10.0)
+    recording = Recording()
+    run = measure(pipeline, source("folder", recording), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert run.warm_up.frames == 8
+    assert len(run.frames) <= 3
+    assert run.stopped_by == "source_ended"
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "code"),
+    [
+        ("empty.mp4", DataError, 2),
+        ("/dev/video0", DeviceError, 4),
+        ("rtsp://host/", DeviceError, 4),
+    ],
+)
+def test_a_source_without_a_frame_is_named(uri: str, error: type[Exception], code: int) -> None:
+    pipeline = FakePipeline(lambda i: None)
+    with pytest.raises(error, match=uri) as caught:
+        measure(pipeline, source(uri), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert caught.value.exit_code == code  # type: ignore[attr-defined]
+    assert caught.value.remedy  # type: ignore[attr-defined]
+
+
+def interrupted_at(step: int) -> FakePipeline:
+    def ms(i: int) -> float:
+        if i == step:
+            raise KeyboardInterrupt
+        return 10.0
+
+    return FakePipeline(ms)
+
+
+def test_ctrl_c_keeps_the_whole_frames_so_far() -> None:
+    pipeline = interrupted_at(8 + 20)
+    run = measure(pipeline, source(), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert len(run.frames) == 20
+    assert run.stopped_by == "interrupted"
+
+
+@pytest.mark.parametrize("step", [3, 8])
+def test_ctrl_c_before_the_first_measured_frame_leaves_nothing_to_report(step: int) -> None:
+    pipeline = interrupted_at(step)
+    with pytest.raises(KeyboardInterrupt):
+        measure(pipeline, source(), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+
+
+def test_the_kept_frame_is_the_one_with_most_faces() -> None:
+    pipeline = FakePipeline(lambda i: 10.0)
+    plain = pipeline.step
+
+    def step() -> Observation | None:
+        pipeline.faces = 3 if pipeline.steps == 40 else 1
+        return plain()
+
+    pipeline.step = step  # type: ignore[method-assign]
+    run = measure(pipeline, source(), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert run.best is not None
+    assert run.best[1].frame == 40
+
+
+def test_progress_comes_in_seconds_now_and_then() -> None:
+    told: list[float] = []
+    pipeline = FakePipeline(lambda i: 10.0)
+    measure(pipeline, source(), RULES, clock=pipeline.clock, on_progress=told.append)  # type: ignore[arg-type]
+    assert told == [pytest.approx(0.51)]
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [
+        ("synthetic", "synthetic"),
+        ("synthetic?faces=2", "synthetic"),
+        ("clips/a.mp4", "recording"),
+        ("folder", "recording"),
+        ("what?.mp4", "recording"),
+        ("/dev/video0", "camera"),
+        ("picamera2:0", "camera"),
+        ("rtsp://host/stream", "stream"),
+    ],
+)
+def test_kinds_of_source(uri: str, kind: str) -> None:
+    assert kind_of(uri) == kind
+
+
+def test_only_a_recording_can_be_rewound() -> None:
+    recording = Recording()
+    assert not source("synthetic", recording).rewind()
+    assert recording.opened == 1
+    assert recording.closed == 0

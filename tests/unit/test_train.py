@@ -1,0 +1,173 @@
+"""Training on a handful of generated faces: the loop, not the accuracy."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_fer.classifier import softmax
+from edge_fer.contract import ModelContract
+from edge_fer.errors import ConfigError
+from edge_fer.evaluation.data import LabelledFaces, labelled, read
+from edge_fer.evaluation.labels import FERPLUS8
+from edge_fer_train.augment import Augmentation
+from edge_fer_train.record import CONTRACT_MEMBER, expression_spec, save
+from edge_fer_train.training import Epoch, Recipe, TrainedModel, draw, fit_temperature, train
+from edge_fer_train.zoo import ZOO, build, count_macs
+
+RECIPE = Recipe(arch="resnet6", epochs=2, batch=16, warm_up_epochs=0.5, learning_rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bright is happy, dark is sad: learnable in two epochs."""
+    rng = np.random.default_rng(0)
+    happy = rng.integers(0, 2, 160)
+    images = np.where(happy[:, None, None], 200, 60) + rng.integers(-40, 40, (160, 48, 48))
+    path = tmp_path_factory.mktemp("data") / "faces.npz"
+    np.savez(
+        path,
+        images=images.astype(np.uint8),
+        emotion=np.where(happy, 3, 4),
+        usage=np.array(["Training"] * 160),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def splits(rows: Path) -> tuple[LabelledFaces, LabelledFaces]:
+    data = read(rows)
+    return (
+        labelled(data, FERPLUS8, split="Training"),
+        labelled(data, FERPLUS8, split="validation"),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(
+    splits: tuple[LabelledFaces, LabelledFaces], tmp_path_factory: pytest.TempPathFactory
+) -> TrainedModel:
+    return train(RECIPE, expression_spec(), *splits, tmp_path_factory.mktemp("whole"))
+
+
+def test_it_learns(whole: TrainedModel) -> None:
+    assert [e.epoch for e in whole.curve] == [1, 2]
+    assert whole.curve[1].loss < whole.curve[0].loss
+    assert whole.model.dtype_policy.name == "float32"
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    whole: TrainedModel, splits: tuple[LabelledFaces, LabelledFaces], tmp_path: Path
+) -> None:
+    def stop(epoch: Epoch) -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        train(RECIPE, expression_spec(), *splits, tmp_path, on_epoch=stop)
+    seen: list[int] = []
+    resumed = train(
+        RECIPE, expression_spec(), *splits, tmp_path, on_epoch=lambda e: seen.append(e.epoch)
+    )
+    assert seen == [2]
+    assert [e.loss for e in resumed.curve] == pytest.approx([e.loss for e in whole.curve], rel=1e-3)
+    for ours, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        assert np.allclose(ours, theirs, atol=5e-3)
+
+
+def test_another_recipe_does_not_resume(
+    whole: TrainedModel, splits: tuple[LabelledFaces, LabelledFaces], tmp_path: Path
+) -> None:
+    one = Recipe(arch="resnet6", epochs=1, batch=16)
+    train(one, expression_spec(), *splits, tmp_path)
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(RECIPE, expression_spec(), *splits, tmp_path)
+
+
+def test_the_saved_model_carries_its_contract_and_loads(
+    whole: TrainedModel, splits: tuple[LabelledFaces, LabelledFaces], tmp_path: Path
+) -> None:
+    import keras
+
+    path = tmp_path / "m.keras"
+    save(path, RECIPE, "ferplus8", *splits, whole)
+    with zipfile.ZipFile(path) as archive:
+        contract = ModelContract.parse(archive.read(CONTRACT_MEMBER), "m.keras")
+    assert contract.labels == FERPLUS8
+    assert contract.provenance["trained_on"]["n"] == len(splits[0])
+    loaded = keras.models.load_model(path)
+    faces = np.random.default_rng(1).random((2, 48, 48, 1), dtype=np.float32)
+    assert np.allclose(loaded(faces), whole.model(faces), atol=1e-5)
+    record = json.loads(path.with_suffix(".run.json").read_text())
+    assert len(record["curve"]) == 2
+    assert record["recipe"]["arch"] == "resnet6"
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_the_zoo_uses_only_operators_that_stay_int8(name: str) -> None:
+    model = build(name, expression_spec(), 8)
+    allowed = {
+        "InputLayer", "Conv2D", "BatchNormalization", "ReLU", "Add", "GlobalAveragePooling2D",
+        "Dropout", "Dense",
+    }  # fmt: skip
+    assert {type(layer).__name__ for layer in model.layers} <= allowed
+    assert model.output.shape == (None, 8)
+    assert count_macs(model) <= 40e6
+
+
+def test_macs_by_hand() -> None:
+    from keras import Model, layers
+
+    inputs = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same")(inputs)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = Model(inputs, layers.Dense(2)(x))
+    assert count_macs(model) == 64 * 27 * 4 + 8
+
+
+def test_temperature_is_found_again() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 8))
+    p = softmax(logits)
+    truth = np.array([rng.choice(8, p=row) for row in p])
+    assert fit_temperature((logits * 1.7).astype(np.float32), truth) == pytest.approx(1.7, abs=0.15)
+
+
+def test_balance_draws_rare_classes_more_often_and_every_row_evenly() -> None:
+    truth = np.array([0] * 900 + [1] * 100)
+    plain = np.bincount(draw(truth, 0.0, np.random.default_rng(0)), minlength=1000)
+    assert plain.tolist() == [1] * 1000
+    equal = np.bincount(draw(truth, 1.0, np.random.default_rng(0)), minlength=1000)
+    assert equal[:900].sum() == pytest.approx(500, abs=5)
+    assert set(equal[900:]) <= {4, 5, 6}
+
+
+def test_augmentation_is_repeatable_and_keeps_shape_and_type() -> None:
+    spec = expression_spec()
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    shake = Augmentation()
+    one = shake.batch([face] * 20, spec, np.random.default_rng(3))
+    two = shake.batch([face] * 20, spec, np.random.default_rng(3))
+    assert np.array_equal(one, two)
+    assert one.shape == (20, 48, 48, 1)
+    assert one.dtype == np.uint8
+    assert len({image.tobytes() for image in one}) == 20
+
+
+def test_no_augmentation_leaves_the_face_or_its_mirror_image() -> None:
+    still = Augmentation(
+        zoom=0, shift=0, roll_deg=0, contrast=0, brightness=0, gamma=0,
+        blur=0, low_resolution=0, jpeg=0, noise=0, occlusion=0,
+    )  # fmt: skip
+    face = np.random.default_rng(0).integers(1, 255, (48, 48), dtype=np.uint8)
+    found = still.batch([face] * 8, expression_spec(), np.random.default_rng(0))[..., 0]
+    for image in found:
+        off = np.minimum(
+            np.abs(image.astype(int) - face).max(), np.abs(image.astype(int) - face[:, ::-1]).max()
+        )
+        assert off <= 1  # the table's rounding
