@@ -12,9 +12,6 @@ EdgeFerError            70  internal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 __all__ = [
     "BudgetMissed",
     "ConfigError",
@@ -43,7 +40,7 @@ class EdgeFerError(Exception):
     code = "internal"
 
     def __init__(
-        self, message: str, remedy: str = "", *, document: Mapping[str, Any] | None = None
+        self, message: str, remedy: str = "", *, document: dict[str, object] | None = None
     ) -> None:
         super().__init__(message)
         self.message = message

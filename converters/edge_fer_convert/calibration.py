@@ -113,7 +113,7 @@ class CalibrationSet:
         shared = self.digests & evaluation
         if shared:
             raise DataError(
-                f"{len(shared)} of {len(self)} calibration pictures are evaluation pictures as well.",
+                f"{len(shared)} of {len(self)} calibration pictures are evaluation pictures too.",
                 "Calibrate with the Training split.",
             )
 

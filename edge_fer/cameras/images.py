@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic_ns
 
-from edge_fer.cameras.options import Options
 from edge_fer.cameras.orientation import UPRIGHT, Orientation
 from edge_fer.errors import DataError, EdgeFerError
 from edge_fer.pictures import PICTURE_SUFFIXES, read_picture
@@ -41,14 +40,6 @@ class ImageCamera:
         self._next = 0
         self._skipped: list[tuple[Path, str]] = []
         self._closed = False
-
-    @classmethod
-    def from_options(
-        cls, target: str, options: Options, orientation: Orientation = UPRIGHT
-    ) -> ImageCamera:
-        """Open from an address; it has no parameters of its own."""
-        options.finish()
-        return cls(Path(target), orientation=orientation)
 
     @property
     def skipped(self) -> tuple[tuple[Path, str], ...]:

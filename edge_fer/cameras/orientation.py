@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from edge_fer.cameras.options import Options
 from edge_fer.pictures import luma_of
 from edge_fer.types import Box, Frame, Image
 
@@ -23,17 +22,6 @@ class Orientation:
 
     rotate: Literal[0, 90, 180, 270] = 0
     mirror: bool = False
-
-    @classmethod
-    def take(cls, options: Options) -> Orientation:
-        """Read ``rotate`` and ``mirror``.
-
-        Raises:
-            ConfigError: ``rotate`` is not 0, 90, 180 or 270, or ``mirror`` not 0 or 1.
-        """
-        turns: dict[str, Literal[0, 90, 180, 270]] = {"0": 0, "90": 90, "180": 180, "270": 270}
-        rotate = turns[options.choice("rotate", tuple(turns))]
-        return cls(rotate=rotate, mirror=options.flag("mirror"))
 
     def apply(self, picture: Image) -> Image:
         """Turn ``uint8[H, W]`` or ``uint8[H, W, 3]``; the result is contiguous."""

@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.cameras.options import Options
 from edge_fer.cameras.orientation import UPRIGHT, Orientation
 from edge_fer.errors import ConfigError, EdgeFerError
 from edge_fer.types import Box, Frame, Image
@@ -76,19 +75,6 @@ class SyntheticCamera:
         self._number = 0
         self._truth: tuple[tuple[Box, str], ...] = ()
         self._closed = False
-
-    @classmethod
-    def from_options(
-        cls, target: str, options: Options, orientation: Orientation = UPRIGHT
-    ) -> SyntheticCamera:
-        """Open from an address: ``synthetic?size=640x480&faces=2&seed=0&frames=300``."""
-        del target  # the scene is all there is
-        size = options.size("size", (640, 480), 32, 4096)
-        faces = options.integer("faces", 2, 0, 64)
-        seed = options.integer("seed", 0, 0, 2**32 - 1)
-        frames = options.integer("frames", None, 1, 10**12)
-        options.finish()
-        return cls(size=size, faces=faces, seed=seed, frames=frames, orientation=orientation)
 
     @property
     def truth(self) -> tuple[tuple[Box, str], ...]:

@@ -11,7 +11,6 @@ from time import monotonic_ns, sleep
 import cv2
 import numpy as np
 
-from edge_fer.cameras.options import Options
 from edge_fer.cameras.orientation import UPRIGHT, Orientation
 from edge_fer.errors import DataError, EdgeFerError
 from edge_fer.types import Frame, Image
@@ -26,9 +25,9 @@ _FALLBACK_FPS = 25.0
 class VideoCamera:
     """Every frame of a video, in order, upright by its own orientation mark.
 
-    As fast as they decode, or ``paced`` as they would be shown; none is ever dropped. ``t_ns`` is
-    the video's own clock: the presentation time of the frame, 0 for the first, which at a constant
-    rate is ``sequence / fps``.
+    As fast as they decode, or with ``pace`` as they would be shown; none is ever dropped.
+    ``t_ns`` is the video's own clock: the presentation time of the frame, 0 for the first, which
+    at a constant rate is ``sequence / fps``.
 
     A file that is cut off gives the frames that decode, then one :class:`DataError`, then None.
     An mp4 or mov is known to be whole when its boxes end with the file (ISO/IEC 14496-12, 4.2):
@@ -38,7 +37,7 @@ class VideoCamera:
     Args:
         path: the file.
         orientation: how to turn the frames, after the video's own mark.
-        paced: wait until each frame is due.
+        pace: wait until each frame is due.
         clock_ns: a monotonic clock in ns, for pacing.
         wait: sleeps for so many seconds.
 
@@ -51,14 +50,14 @@ class VideoCamera:
         path: Path,
         *,
         orientation: Orientation = UPRIGHT,
-        paced: bool = False,
+        pace: bool = False,
         clock_ns: Callable[[], int] = monotonic_ns,
         wait: Callable[[float], None] = sleep,
     ) -> None:
         if not path.is_file():
             raise DataError(f"There is no video {path}.", "Check the path.")
         self._path, self.source = path, str(path)
-        self._orientation, self._paced = orientation, paced
+        self._orientation, self._pace = orientation, pace
         self._clock_ns, self._wait = clock_ns, wait
         with _quiet():
             # Absolute, so that FFMPEG takes a name with a colon for a file and not for a protocol.
@@ -78,15 +77,6 @@ class VideoCamera:
         self._started_ns: int | None = None
         self._ended = self._closed = False
 
-    @classmethod
-    def from_options(
-        cls, target: str, options: Options, orientation: Orientation = UPRIGHT
-    ) -> VideoCamera:
-        """Open from an address: ``FILE?pace=1`` is paced."""
-        paced = options.flag("pace")
-        options.finish()
-        return cls(Path(target), orientation=orientation, paced=paced)
-
     def read(self) -> Frame | None:
         """The next frame, or None after the last.
 
@@ -105,7 +95,7 @@ class VideoCamera:
         number = self._read
         self._read += 1
         self._t_ns = self._position_ns(number)
-        if self._paced:
+        if self._pace:
             self._wait_until_due()
         return self._orientation.frame(
             picture, t_ns=self._t_ns, sequence=number, source=self.source

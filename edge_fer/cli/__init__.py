@@ -19,6 +19,9 @@ from edge_fer.errors import ConfigError, EdgeFerError, Interrupted
 
 __all__ = ["build_app", "main"]
 
+# Typer catches Ctrl-C itself and returns the shell's code for it.
+_TYPER_INTERRUPTED = 130
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -66,6 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _exit_code(words: list[str]) -> int:
     try:
         result = build_app()(args=words, prog_name="edge-fer", standalone_mode=False)
+        if result == _TYPER_INTERRUPTED:
+            return _fail(Interrupted("Stopped."), words)
         return result if isinstance(result, int) else 0
     except EdgeFerError as err:
         return _fail(err, words)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 
 from edge_fer.errors import ConfigError
 from edge_fer.types import Sink
+from edge_fer.uri import suggestion
 
 __all__ = ["SINKS", "open_sink"]
 
@@ -30,9 +30,7 @@ def open_sink(uri: str, model_sha256: str) -> Sink:
     if kind in _LATER:
         raise ConfigError(f"This version writes JSON lines only, so not {uri!r}.", _REMEDY)
     if kind not in SINKS or not colon:
-        near = get_close_matches(kind, SINKS, n=1, cutoff=0.6)
-        hint = f"Did you mean {near[0]}:FILE? " if near else ""
-        raise ConfigError(f"There is no sink {uri!r}.", hint + _REMEDY)
+        raise ConfigError(f"There is no sink {uri!r}.", f"{suggestion(kind, SINKS)} {_REMEDY}")
     if not target:
         raise ConfigError(f"The sink {uri!r} names no file.", _REMEDY)
     module, _, attribute = SINKS[kind].partition(":")

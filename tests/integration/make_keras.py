@@ -27,7 +27,7 @@ def pictures(count: int, side: int, channels: int) -> np.ndarray:
 
 
 def classifier(images: np.ndarray, offset: float) -> Any:
-    """A random residual net whose classes are about equally likely; ``offset`` is on every logit."""
+    """A random residual net with classes about equally likely; ``offset`` is on every logit."""
     keras.utils.set_random_seed(3)
     inputs = layers.Input((SIDE, SIDE, 1))
     x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(inputs)

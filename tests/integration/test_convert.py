@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from edge_fer.backends import open_backend
 from edge_fer.classifier import Classifier
+from edge_fer.errors import ModelError
 from edge_fer.evaluation.data import load
 from edge_fer.evaluation.labels import FERPLUS8
 from edge_fer.modelfile import read_model
@@ -28,22 +30,7 @@ pytest.importorskip("tensorflow", reason="the extra convert is not installed")
 pytest.importorskip("ai_edge_quantizer", reason="the extra convert is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
-# What the installed command does, for one command, wherever the package was installed from.
-COMMAND = """
-import sys
-import typer
-from edge_fer.cli import _fail
-from edge_fer.errors import EdgeFerError, Interrupted
-from edge_fer_convert.cli import convert
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(convert)
-try:
-    app(standalone_mode=False)
-except EdgeFerError as err:
-    sys.exit(_fail(err, sys.argv))
-except KeyboardInterrupt:
-    sys.exit(_fail(Interrupted("Stopped."), sys.argv))
-"""
+COMMAND = "from edge_fer.cli import main; main()"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -53,7 +40,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def run(*words: object, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", COMMAND, *map(str, words)],
+        [sys.executable, "-c", COMMAND, "convert", *map(str, words)],
         env=environment(**more),
         capture_output=True,
         text=True,
@@ -273,7 +260,7 @@ def test_ctrl_c_leaves_nothing_behind(made: Path, tmp_path: Path) -> None:
     scratch.mkdir()
     words = (made / "tiny.keras", "--data", made / "data.npz", "-o", out / "x.tflite", "-v")
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, words)],
+        [sys.executable, "-c", COMMAND, "convert", *map(str, words)],
         env=environment(TMPDIR=str(scratch)),
         stderr=subprocess.PIPE,
         text=True,
@@ -312,11 +299,7 @@ def test_the_converter_itself_never_imports_tensorflow() -> None:
 
 
 def test_tensorflow_gives_up_and_its_last_words_are_passed_on(made: Path, tmp_path: Path) -> None:
-    from edge_fer.errors import ModelError
-
     broken = tmp_path / "broken.keras"
-    import zipfile
-
     with zipfile.ZipFile(made / "tiny.keras") as old, zipfile.ZipFile(broken, "w") as new:
         for name in old.namelist():
             data = old.read(name)

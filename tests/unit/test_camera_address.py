@@ -79,7 +79,7 @@ def test_percent_signs_are_decoded_in_the_query_only(tmp_path: Path) -> None:
         ("images:?mirror=1", "names no file"),
         ("synthetic:2", "Parameters follow"),
         ("synthetic?facs=2", "Did you mean faces"),
-        ("synthetic?pace=1", "has no parameter 'pace'"),
+        ("synthetic?pace=1", "has no option 'pace'"),
         ("synthetic?faces=two", "whole number from 0 to 64"),
         ("synthetic?faces=-1", "whole number from 0 to 64"),
         ("synthetic?faces=65", "whole number from 0 to 64"),
@@ -88,17 +88,16 @@ def test_percent_signs_are_decoded_in_the_query_only(tmp_path: Path) -> None:
         ("synthetic?size=640x0", "WIDTHxHEIGHT"),
         ("synthetic?size=99999x480", "WIDTHxHEIGHT"),
         ("synthetic?size=320x240&faces=9", "have no room"),
-        ("synthetic?rotate=45", "one of 0, 90, 180, 270"),
-        ("synthetic?mirror=yes", "one of 0, 1"),
-        ("synthetic?mirror=1&mirror=0", "occurs twice"),
-        ("synthetic?mirror", "name=value"),
+        ("synthetic?rotate=45", "it is 0, 90, 180 or 270"),
+        ("synthetic?mirror=yes", "it is 0 or 1"),
+        ("synthetic?mirror=1&mirror=0", "names an option twice"),
+        ("synthetic?mirror", "?key=value"),
     ],
 )
 def test_addresses_that_make_no_sense(uri: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_camera(uri)
     assert says in str(caught.value)
-    assert caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -107,6 +106,7 @@ def test_addresses_that_make_no_sense(uri: str, says: str) -> None:
         "picamera2:0",
         "picamera2",
         "/dev/video0",
+        "/dev/null",
         "usb:1",
         "rtsp://10.0.0.1/live",
         "http://h/a.mjpg?user=me",

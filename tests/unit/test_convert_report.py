@@ -62,7 +62,7 @@ class _Page(HTMLParser):
         self.loads += [str(v) for k, v in attrs if k in {"src", "href", "data", "action"}]
         if tag in {"script", "iframe", "link", "object"}:
             self.loads.append(tag)
-        if tag not in {"meta", "line", "circle"}:
+        if tag != "meta":
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

@@ -206,8 +206,8 @@ def test_a_file_that_cannot_be_opened(
     ("uri", "says"),
     [
         ("jsonl:", "names no file"),
-        ("jsonl", "There is no sink"),
-        ("jsnol:out", "Did you mean jsonl:FILE"),
+        ("jsonl", "Did you mean jsonl"),
+        ("jsnol:out", "Did you mean jsonl"),
         ("out.jsonl", "Write jsonl:FILE"),
         ("", "There is no sink"),
         ("mqtt:broker", "This version writes JSON lines only"),

@@ -208,7 +208,7 @@ def test_paced(tmp_path: Path) -> None:
         now += round(seconds * 1e9)
 
     path = write(tmp_path / "a.avi", frames=4)
-    camera = VideoCamera(path, paced=True, clock_ns=lambda: now, wait=wait)
+    camera = VideoCamera(path, pace=True, clock_ns=lambda: now, wait=wait)
     frames, _ = drain(camera)
     assert waits == pytest.approx([0.05] * 3)
     assert now - 1_000_000_000 == pytest.approx(frames[-1].t_ns, abs=3)
@@ -226,5 +226,5 @@ def test_paced_but_late_never_drops(tmp_path: Path) -> None:
         raise AssertionError(f"waited {seconds} s although late")
 
     path = write(tmp_path / "a.avi", frames=4)
-    frames, _ = drain(VideoCamera(path, paced=True, clock_ns=slow_clock, wait=never))
+    frames, _ = drain(VideoCamera(path, pace=True, clock_ns=slow_clock, wait=never))
     assert len(frames) == 4
