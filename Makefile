@@ -4,9 +4,10 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 DEVICE := .venv-demo-$(VERSION)
 BUILD := .venv-test-$(VERSION)
-SECONDS ?= 5
+LEGACY := .venv-legacy-$(VERSION)
+SECONDS ?= 8
 
-.PHONY: demo test lint clean python
+.PHONY: demo test lint legacy clean python
 
 demo: $(DEVICE)/ready
 	@$(DEVICE)/bin/edge-fer benchmark --seconds $(SECONDS) --report demo
@@ -21,8 +22,14 @@ lint: $(BUILD)/ready
 	$(BUILD)/bin/mypy
 	$(BUILD)/bin/lint-imports
 
+# The same seam on tflite-runtime 2.14, which has wheels up to Python 3.11.
+legacy: $(LEGACY)/ready
+	$(LEGACY)/bin/python -m pytest tests/contract/test_backend.py
+	$(LEGACY)/bin/edge-fer models verify expression expression.float --backend tflite-runtime
+	$(LEGACY)/bin/edge-fer run --source "synthetic?frames=5" --backend tflite-runtime
+
 clean:
-	rm -rf .venv-demo-* .venv-test-* demo
+	rm -rf .venv-demo-* .venv-test-* .venv-legacy-* demo
 
 # The stamp makes an interrupted install start afresh.
 $(DEVICE)/ready: pyproject.toml | python
@@ -33,6 +40,13 @@ $(DEVICE)/ready: pyproject.toml | python
 $(BUILD)/ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(BUILD)
 	$(BUILD)/bin/python -m pip install --quiet -e '.[convert,dev]'
+	@touch $@
+
+$(LEGACY)/ready: pyproject.toml firmware_configs/constraints-tflite-runtime.txt | python
+	$(PYTHON) -m venv --clear $(LEGACY)
+	$(LEGACY)/bin/python -m pip install --quiet -c firmware_configs/constraints-tflite-runtime.txt \
+	  tflite-runtime numpy opencv-python-headless flatbuffers typer pydantic-settings rich jinja2 pytest
+	$(LEGACY)/bin/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
 python:

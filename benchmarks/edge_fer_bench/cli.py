@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["benchmark"]
 
-_ACCURACY, _LIMITS = "With labelled pictures", "Limits (exit 6 when one is missed)"
-
 
 def benchmark(
     model: Annotated[

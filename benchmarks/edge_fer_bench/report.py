@@ -116,7 +116,6 @@ class BenchmarkReport:
         accuracy: measured now, or None.
         recorded: the contract's metrics, measured at conversion on the build host.
         bounded_by: in words, what the figures depended on.
-        not_measured: in words, what was left out and why.
         interrupted: whether the user stopped it before its end.
     """
 
@@ -136,7 +135,6 @@ class BenchmarkReport:
     recorded: tuple[Metric, ...]
     golden: GoldenCheck
     budgets: tuple[Check, ...]
-    not_measured: tuple[str, ...] = ()
     interrupted: bool = False
 
     @property
@@ -165,7 +163,7 @@ class BenchmarkReport:
             "cold_start": self.cold_start.to_json(),
             "bounded_by": self.bounded_by,
             "budgets": [check.to_json() for check in self.budgets],
-            "notes": [*self.latency.notes, *self.not_measured],
+            "notes": list(self.latency.notes),
             "interrupted": self.interrupted,
         }
 

@@ -166,7 +166,7 @@ def _sections(report: BenchmarkReport) -> list[RenderableType]:
         ("", machine.words if machine.is_pi else Text(machine.words, style="yellow")),
         ("software", _software(report)),
     ]
-    notes = [("note", words) for words in (*report.latency.notes, *report.not_measured)]
+    notes = [("note", words) for words in report.latency.notes]
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True, min_width=10)
     grid.add_column()

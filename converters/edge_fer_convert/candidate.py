@@ -19,7 +19,7 @@ from edge_fer.contract import Golden, ModelContract, Quantisation
 from edge_fer.errors import ModelError
 from edge_fer.modelfile import ModelFile, embed, read_model
 from edge_fer.types import Image
-from edge_fer_convert.golden import golden_pixels
+from edge_fer_convert.golden import steady_pixels
 from edge_fer_convert.graph import Graph
 from edge_fer_convert.quantise import RECIPE, quantise
 from edge_fer_convert.ranges import Ranges
@@ -94,7 +94,7 @@ class Candidate:
         Raises:
             ModelError: what was read back does not compute the same.
         """
-        pixels = golden_pixels(self.contract.input)
+        pixels = steady_pixels(self.flatbuffer, self.contract)
         with open_classifier(self._bare(path)) as classifier:
             golden = Golden.of(pixels, classifier.raw(pixels))
         contract = self.contract.with_(golden=golden, **measured)

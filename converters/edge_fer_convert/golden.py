@@ -1,6 +1,9 @@
 """Golden vectors: generated pictures that belong to nobody; the outputs go into the contract.
 
 A device that computes the same, within one step of int8, runs the same model in the same way.
+Correct kernels may round differently, and over ten layers that can add up to two steps (measured
+on the shipped model: XNNPACK against the plain kernels, 6 % of pictures). So pictures are
+taken on which LiteRT's three sets of kernels stay within one step: there, two steps are a fault.
 """
 
 from __future__ import annotations
@@ -8,26 +11,83 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.contract import InputSpec
+from edge_fer.contract import InputSpec, ModelContract
+from edge_fer.errors import ModelError
+from edge_fer.preprocess import quantise
 from edge_fer.types import Image
 
-__all__ = ["golden_pixels"]
+__all__ = ["golden_pixels", "steady_pixels"]
 
 # Squares across each picture: smooth blobs of several sizes, at the end noise of single pixels.
 _GRIDS = (2, 3, 4, 6, 9, 13, 24, 0)
 _SEED = 20_260_131
+_VARIANTS = 6  # how many pictures of each kind are tried
 _MOST_BYTES = 1 << 18  # keeps the contract of a large-input model small
 
 
-def golden_pixels(spec: InputSpec) -> Image:
+def steady_pixels(flatbuffer: bytes, contract: ModelContract) -> Image:
+    """Golden pictures for one model: ``uint8[n, height, width, channels]``.
+
+    Of each kind the first variant on which all kernels agree within one step of the int8 output;
+    where there is none, the one on which they differ least. A float model takes the first.
+    """
+    best = golden_pixels(contract.input)
+    if contract.quantisation.scheme != "int8":
+        return best
+    spread = _spread(flatbuffer, contract, best)
+    for variant in range(1, _VARIANTS):
+        if spread.max() <= 1:
+            break
+        others = golden_pixels(contract.input, variant)
+        theirs = _spread(flatbuffer, contract, others)
+        better = np.maximum(theirs, 1) < np.maximum(spread, 1)
+        best[better], spread[better] = others[better], theirs[better]
+    return best
+
+
+def _spread(flatbuffer: bytes, contract: ModelContract, pixels: Image) -> NDArray[np.int64]:
+    """``int64[n]``: the largest difference between any two sets of kernels, in steps."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    tensor = contract.quantisation.input
+    if tensor is None:
+        raise ModelError("An int8 model needs the scale of its input in the contract.")
+    prepared = quantise(pixels, contract.input, tensor)
+    answers = []
+    for kernels in (
+        OpResolverType.AUTO,
+        OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        OpResolverType.BUILTIN_REF,
+    ):
+        interpreter = Interpreter(
+            model_content=flatbuffer, num_threads=1, experimental_op_resolver_type=kernels
+        )
+        interpreter.allocate_tensors()
+        into = interpreter.get_input_details()[0]["index"]
+        out = interpreter.get_output_details()[0]["index"]
+        rows = []
+        for row in prepared:
+            interpreter.set_tensor(into, row[None])
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(out)[0].astype(np.int64))
+        answers.append(np.stack(rows))
+    together = np.stack(answers)
+    return np.asarray((together.max(axis=0) - together.min(axis=0)).max(axis=1), np.int64)
+
+
+def golden_pixels(spec: InputSpec, variant: int = 0) -> Image:
     """``uint8[n, height, width, channels]``, the same on every machine; 8, or fewer large ones.
 
     Integers throughout, from the raw 64-bit words of PCG64 (whose stream numpy guarantees), so
     that no library's rounding can change a pixel.
+
+    Args:
+        spec: the model's input.
+        variant: another number gives other pictures of the same kinds.
     """
     size = spec.height * spec.width * spec.channels
     count = max(2, min(len(_GRIDS), _MOST_BYTES // size))
-    source = np.random.PCG64(_SEED)
+    source = np.random.PCG64(_SEED + variant)
     # The finest and the coarsest first, where not all fit.
     grids = _GRIDS if count == len(_GRIDS) else (_GRIDS[-1], *_GRIDS[: count - 1])
     return np.stack([_picture(spec, grid, source) for grid in grids])

@@ -100,15 +100,15 @@ def test_an_unknown_backend_is_refused() -> None:
 
 
 def test_threads_do_not_change_the_answer() -> None:
-    one = open_backend("litert", MODEL.flatbuffer, threads=1).run(face())
-    two = open_backend("litert", MODEL.flatbuffer, threads=2).run(face())
+    one = open_backend("auto", MODEL.flatbuffer, threads=1).run(face())
+    two = open_backend("auto", MODEL.flatbuffer, threads=2).run(face())
     assert np.array_equal(one[0], two[0])
 
 
 @pytest.mark.parametrize("cut", [8, 300, 100_000])
 def test_a_damaged_graph_is_an_error_not_a_crash(cut: int) -> None:
     with pytest.raises(ModelError):
-        open_backend("litert", MODEL.flatbuffer[:cut])
+        open_backend("auto", MODEL.flatbuffer[:cut])
 
 
 @pytest.mark.skipif(

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from edge_fer import errors
+from edge_fer.modelfile import read_model
+from edge_fer.models import find
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -126,3 +128,15 @@ def test_links_and_pictures_are_there() -> None:
     for name, text in (("README.md", README), ("converters/README.md", BUILD_HOST)):
         for link in re.findall(r"\]\(([^)#:]+)\)", text):
             assert ((ROOT / name).parent / link).exists(), f"{name}: {link}"
+
+
+def test_the_figures_are_those_of_the_shipped_contract() -> None:
+    (metric,) = read_model(find("expression")).contract.metrics
+    accuracy = (
+        f"| accuracy, % | {100 * metric.float_accuracy:.2f} | {100 * metric.int8_accuracy:.2f} |"
+    )
+    assert accuracy in README
+    for label, row in metric.per_class.items():
+        recalls = (100 * float(row[k] or 0) for k in ("float_recall", "int8_recall"))
+        cells = [label, str(row["n"]), *(f"{r:.1f}" for r in recalls)]
+        assert f"| {' | '.join(cells)} |" in README
