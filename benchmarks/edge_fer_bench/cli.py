@@ -53,16 +53,17 @@ def benchmark(
         typer.Option("--annotate", help="Store annotated.png also of a source with real people."),
     ] = False,
     max_drop: Annotated[
-        float | None, typer.Option(help="Accuracy drop, percentage points; judged against 0.5.")
+        float | None,
+        typer.Option(help="Limit of the accuracy drop, points (verdict without it: 0.5)."),
     ] = None,
     max_class_drop: Annotated[
-        float | None, typer.Option(help="Recall drop of a class, points; judged against 3.")
+        float | None, typer.Option(help="Limit of a class's recall drop, points (without it: 3).")
     ] = None,
     max_p99: Annotated[
-        float | None, typer.Option(min=0, help="99th percentile of a frame, ms.")
+        float | None, typer.Option(min=0, help="Limit of a frame's 99th percentile, ms.")
     ] = None,
-    min_fps: Annotated[float | None, typer.Option(min=0, help="Frames per second.")] = None,
-    max_rss: Annotated[float | None, typer.Option(min=0, help="Peak memory, MB.")] = None,
+    min_fps: Annotated[float | None, typer.Option(min=0, help="Least frames per second.")] = None,
+    max_rss: Annotated[float | None, typer.Option(min=0, help="Limit of peak memory, MB.")] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -94,7 +94,7 @@ class Candidate:
         Raises:
             ModelError: what was read back does not compute the same.
         """
-        pixels = steady_pixels(self.flatbuffer, self.contract)
+        pixels = steady_pixels(self._bare(path))
         with open_classifier(self._bare(path)) as classifier:
             golden = Golden.of(pixels, classifier.raw(pixels))
         contract = self.contract.with_(golden=golden, **measured)

@@ -8,12 +8,16 @@ taken on which LiteRT's three sets of kernels stay within one step: there, two s
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.contract import InputSpec, ModelContract
-from edge_fer.errors import ModelError
-from edge_fer.preprocess import quantise
+from edge_fer.backends._interpreter import InterpreterBackend
+from edge_fer.classifier import Classifier
+from edge_fer.contract import InputSpec
+from edge_fer.modelfile import ModelFile
 from edge_fer.types import Image
 
 __all__ = ["golden_pixels", "steady_pixels"]
@@ -25,52 +29,45 @@ _VARIANTS = 6  # how many pictures of each kind are tried
 _MOST_BYTES = 1 << 18  # keeps the contract of a large-input model small
 
 
-def steady_pixels(flatbuffer: bytes, contract: ModelContract) -> Image:
+def steady_pixels(model: ModelFile) -> Image:
     """Golden pictures for one model: ``uint8[n, height, width, channels]``.
 
     Of each kind the first variant on which all kernels agree within one step of the int8 output;
     where there is none, the one on which they differ least. A float model takes the first.
     """
-    best = golden_pixels(contract.input)
-    if contract.quantisation.scheme != "int8":
+    spec = model.contract.input
+    best = golden_pixels(spec)
+    if model.contract.quantisation.scheme != "int8":
         return best
-    spread = _spread(flatbuffer, contract, best)
+    spread = _spread(model, best)
     for variant in range(1, _VARIANTS):
         if spread.max() <= 1:
             break
-        others = golden_pixels(contract.input, variant)
-        theirs = _spread(flatbuffer, contract, others)
+        others = golden_pixels(spec, variant)
+        theirs = _spread(model, others)
         better = np.maximum(theirs, 1) < np.maximum(spread, 1)
         best[better], spread[better] = others[better], theirs[better]
     return best
 
 
-def _spread(flatbuffer: bytes, contract: ModelContract, pixels: Image) -> NDArray[np.int64]:
+def _spread(model: ModelFile, pixels: Image) -> NDArray[np.int64]:
     """``int64[n]``: the largest difference between any two sets of kernels, in steps."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    tensor = contract.quantisation.input
-    if tensor is None:
-        raise ModelError("An int8 model needs the scale of its input in the contract.")
-    prepared = quantise(pixels, contract.input, tensor)
     answers = []
     for kernels in (
         OpResolverType.AUTO,
         OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         OpResolverType.BUILTIN_REF,
     ):
-        interpreter = Interpreter(
-            model_content=flatbuffer, num_threads=1, experimental_op_resolver_type=kernels
+        make = partial(
+            Interpreter,
+            model_content=model.flatbuffer,
+            num_threads=1,
+            experimental_op_resolver_type=kernels,
         )
-        interpreter.allocate_tensors()
-        into = interpreter.get_input_details()[0]["index"]
-        out = interpreter.get_output_details()[0]["index"]
-        rows = []
-        for row in prepared:
-            interpreter.set_tensor(into, row[None])
-            interpreter.invoke()
-            rows.append(interpreter.get_tensor(out)[0].astype(np.int64))
-        answers.append(np.stack(rows))
+        with closing(Classifier(model, InterpreterBackend(make, kernels.name))) as classifier:
+            answers.append(classifier.raw(pixels).astype(np.int64))
     together = np.stack(answers)
     return np.asarray((together.max(axis=0) - together.min(axis=0)).max(axis=1), np.int64)
 

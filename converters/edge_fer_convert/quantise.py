@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_fer.backends._interpreter import hushed_stderr
 from edge_fer.errors import MissingExtra, ModelError
 from edge_fer_convert.graph import Graph, Operator, builtin_name, from_object, to_object
 from edge_fer_convert.ranges import Ranges
@@ -83,7 +84,7 @@ def quantise(flatbuffer: bytes, ranges: Ranges) -> bytes:
     }
     try:
         engine = quantizer.Quantizer(flatbuffer, recipe.static_wi8_ai8())
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), hushed_stderr():
             # It keeps every tensor of an interpreter for a moment, and LiteRT warns of the memory.
             warnings.simplefilter("ignore", UserWarning)
             result = engine.quantize(known, enable_progress_bar=False, enable_progress_report=False)

@@ -14,7 +14,7 @@ from edge_fer.backends.base import Array, TensorSpec
 from edge_fer.contract import TensorQuantisation
 from edge_fer.errors import DeviceError, ModelError
 
-__all__ = ["InterpreterBackend", "count_threads"]
+__all__ = ["InterpreterBackend", "count_threads", "hushed_stderr"]
 
 
 class InterpreterBackend:
@@ -31,7 +31,7 @@ class InterpreterBackend:
 
     def __init__(self, make: Callable[[], Any], name: str) -> None:
         try:
-            with _hushed_stderr():
+            with hushed_stderr():
                 interpreter = make()
                 interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as err:
@@ -103,7 +103,7 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
 
 
 @contextmanager
-def _hushed_stderr() -> Iterator[None]:
+def hushed_stderr() -> Iterator[None]:
     """Keep the runtime's C++ chatter ("Created XNNPACK delegate") off the user's terminal."""
     sys.stderr.flush()
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
