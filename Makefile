@@ -4,10 +4,11 @@ PYTHON ?= python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 DEVICE := .venv-demo-$(VERSION)
 BUILD := .venv-test-$(VERSION)
+OLDEST := .venv-oldest-$(VERSION)
 LEGACY := .venv-legacy-$(VERSION)
 SECONDS ?= 8
 
-.PHONY: demo test lint legacy clean python
+.PHONY: demo test lint legacy oldest clean python
 
 demo: $(DEVICE)/ready
 	@$(DEVICE)/bin/edge-fer benchmark --seconds $(SECONDS) --report demo
@@ -24,12 +25,19 @@ lint: $(BUILD)/ready
 
 # The same seam on tflite-runtime 2.14, which has wheels up to Python 3.11.
 legacy: $(LEGACY)/ready
-	$(LEGACY)/bin/python -m pytest tests/contract/test_backend.py
+	$(LEGACY)/bin/python -m pytest tests/contract/test_backend.py \
+	  tests/contract/test_camera.py tests/contract/test_sink.py tests/unit/test_video_camera.py
 	$(LEGACY)/bin/edge-fer models verify expression expression.float --backend tflite-runtime
 	$(LEGACY)/bin/edge-fer run --source "synthetic?frames=5" --backend tflite-runtime
 
+# The device's tests on the oldest releases that pyproject.toml allows.
+oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/python -m pytest tests/contract tests/integration/test_cli.py tests/unit \
+	  --ignore-glob='*convert*' --ignore-glob='*train*' --ignore-glob='*mean_faces*' \
+	  --deselect tests/unit/test_house.py
+
 clean:
-	rm -rf .venv-demo-* .venv-test-* .venv-legacy-* demo
+	rm -rf .venv-demo-* .venv-test-* .venv-legacy-* .venv-oldest-* demo
 
 # The stamp makes an interrupted install start afresh.
 $(DEVICE)/ready: pyproject.toml | python
@@ -47,6 +55,12 @@ $(LEGACY)/ready: pyproject.toml firmware_configs/constraints-tflite-runtime.txt 
 	$(LEGACY)/bin/python -m pip install --quiet -c firmware_configs/constraints-tflite-runtime.txt \
 	  tflite-runtime numpy opencv-python-headless flatbuffers typer pydantic-settings rich jinja2 pytest
 	$(LEGACY)/bin/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+$(OLDEST)/ready: pyproject.toml tests/constraints-oldest.txt | python
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet -c tests/constraints-oldest.txt \
+	  -e . pytest hypothesis scikit-image
 	@touch $@
 
 python:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic_ns, sleep
+from typing import Any
 
 import cv2
 import numpy as np
@@ -176,8 +177,10 @@ def _quiet() -> Iterator[None]:
     """Keep OpenCV and FFMPEG from writing to stderr; what is wrong, we say ourselves."""
     # OpenCV reads it once, when it first uses FFMPEG; it has no call for it. -8 is AV_LOG_QUIET.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4.13 moved it from cv2 into cv2.utils.logging.
+    set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    before = set_level(0)  # LOG_LEVEL_SILENT
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        set_level(before)

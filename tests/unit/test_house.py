@@ -85,3 +85,15 @@ def test_no_module_is_too_long() -> None:
         if (lines := len(path.read_text().splitlines())) > 400
     }
     assert long == {}
+
+
+def test_the_oldest_constraints_are_the_bounds_of_pyproject() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = dict(d.split(",")[0].split(">=") for d in project["dependencies"])
+    lines = (ROOT / "tests" / "constraints-oldest.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert set(pinned) == set(bounds)
+    for name, version in pinned.items():
+        assert version.split(".")[: bounds[name].count(".") + 1] == bounds[name].split("."), name

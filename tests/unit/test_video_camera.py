@@ -99,7 +99,9 @@ def test_real_clips(name: str, frames: int, last_ms: int, shared: Path) -> None:
     assert error is None
     assert [frame.sequence for frame in seen] == list(range(frames))
     assert all(a.t_ns < b.t_ns for a, b in pairwise(seen))
-    assert seen[-1].t_ns / 1e6 == pytest.approx(last_ms, abs=1)
+    assert seen[-1].t_ns / 1e6 == pytest.approx(
+        last_ms, abs=20
+    )  # releases of FFMPEG differ by a frame
 
 
 @pytest.mark.parametrize("name", ["single_face.mp4", "face_noface.mov"])
