@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_fer.cli.console import Backend, Detector, Json, Quiet, Talk, Threads, Verbose, emit_json
+from edge_fer.cli.console import (
+    Backend,
+    Detector,
+    Ferplus,
+    Json,
+    Quiet,
+    Split,
+    Talk,
+    Threads,
+    Verbose,
+    emit_json,
+)
 
 if TYPE_CHECKING:
     from edge_fer_bench.report import BenchmarkReport
@@ -31,12 +42,8 @@ def benchmark(
         str | None,
         typer.Option(help="The float model. Default: NAME.float, or OUT.float.tflite beside it."),
     ] = None,
-    ferplus: Annotated[
-        Path | None, typer.Option(help="FER+ votes (fer2013new.csv) for a FER2013 csv.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Training, validation, PublicTest, ... (default PublicTest).")
-    ] = None,
+    ferplus: Ferplus = None,
+    split: Split = None,
     source: Annotated[
         str, typer.Option(help="synthetic, a video, a folder of pictures.")
     ] = "synthetic",

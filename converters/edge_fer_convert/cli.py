@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_fer.cli.console import Json, Quiet, Talk, Verbose, emit_json
+from edge_fer.cli.console import Ferplus, Json, Quiet, Split, Talk, Verbose, emit_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -22,9 +22,7 @@ def convert(
         typer.Option(help="FER2013 csv, npz or class folders: calibrates and evaluates."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The int8 file: OUT.tflite.")],
-    ferplus: Annotated[
-        Path | None, typer.Option(help="FER+ votes (fer2013new.csv) for a FER2013 csv.")
-    ] = None,
+    ferplus: Ferplus = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -32,9 +30,7 @@ def convert(
             "needed where the model does not say."
         ),
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Split to evaluate on. Default: PublicTest, test or val.")
-    ] = None,
+    split: Split = None,
     input_range: Annotated[
         str | None,
         typer.Option(

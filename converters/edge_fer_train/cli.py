@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_fer.cli.console import Json, Quiet, Talk, emit_json
+from edge_fer.cli.console import Ferplus, Json, Quiet, Talk, emit_json
 
 if TYPE_CHECKING:
     from edge_fer_train.training import Epoch
@@ -18,9 +18,7 @@ __all__ = ["train"]
 def train(
     data: Annotated[Path, typer.Option(help="FER2013 csv, npz or class folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .keras file to write.")],
-    ferplus: Annotated[
-        Path | None, typer.Option(help="FER+ votes (fer2013new.csv) for a FER2013 csv.")
-    ] = None,
+    ferplus: Ferplus = None,
     labels: Annotated[str, typer.Option(help="Label scheme: ferplus8 or fer2013-7.")] = "ferplus8",
     arch: Annotated[str, typer.Option(help="Architecture: resnet10 or resnet6.")] = "resnet10",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 60,

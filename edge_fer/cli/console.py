@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "Detector",
+    "Ferplus",
     "Json",
     "Model",
     "Quiet",
+    "Split",
     "Talk",
     "Threads",
     "Verbose",
@@ -35,6 +38,14 @@ Detector = Annotated[
 ]
 Backend = Annotated[str, typer.Option("--backend", help="auto, litert or tflite-runtime.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one inference.")]
+Ferplus = Annotated[
+    Path | None,
+    typer.Option("--ferplus", help="FER+ votes (fer2013new.csv) for a FER2013 csv."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="Split to score. Default: PublicTest, test or val."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")]
 
 

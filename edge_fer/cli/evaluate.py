@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_fer.cli.console import Backend, Json, Quiet, Talk, Threads, emit_json
+from edge_fer.cli.console import Backend, Ferplus, Json, Quiet, Split, Talk, Threads, emit_json
 
 __all__ = ["evaluate"]
 
@@ -15,12 +15,8 @@ __all__ = ["evaluate"]
 def evaluate(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a .tflite file.")],
     data: Annotated[Path, typer.Option(help="FER2013 csv, npz or class folders.")],
-    ferplus: Annotated[
-        Path | None, typer.Option(help="FER+ votes (fer2013new.csv) for a FER2013 csv.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Training, validation, PublicTest, ... (default PublicTest).")
-    ] = None,
+    ferplus: Ferplus = None,
+    split: Split = None,
     backend: Backend = "auto",
     threads: Threads = 1,
     json: Json = False,
