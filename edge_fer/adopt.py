@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 from edge_fer.backends import open_backend
 from edge_fer.backends.base import TensorSpec
 from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec, Quantisation
 from edge_fer.errors import ConfigError, ModelError
-from edge_fer.evaluation.labels import SCHEMES, canonical
+from edge_fer.evaluation.labels import read_labels
 from edge_fer.modelfile import embed
 
-__all__ = ["adopt", "input_affine"]
+__all__ = ["adopt", "read_range"]
 
 
 def adopt(file: Path, *, labels: str, input_range: str, kind: str, licence: str) -> bytes:
@@ -39,7 +40,7 @@ def adopt(file: Path, *, labels: str, input_range: str, kind: str, licence: str)
         given, answered = backend.input, backend.outputs[0]
     finally:
         backend.close()
-    names = SCHEMES.get(labels) or tuple(canonical(n) for n in labels.split(",") if n.strip())
+    names, scheme = read_labels(labels)
     spec = _input(given, input_range, file)
     if len(answered.shape) != 2 or answered.shape[1] != len(names):
         raise ConfigError(
@@ -52,7 +53,7 @@ def adopt(file: Path, *, labels: str, input_range: str, kind: str, licence: str)
         )
     contract = ModelContract(
         labels=names,
-        label_scheme=labels if labels in SCHEMES else "custom",
+        label_scheme=scheme,
         input=spec,
         output=OutputSpec(kind=kind),
         quantisation=Quantisation(
@@ -66,19 +67,22 @@ def adopt(file: Path, *, labels: str, input_range: str, kind: str, licence: str)
     return embed(flatbuffer, contract)
 
 
-def input_affine(input_range: str) -> tuple[float, float]:
-    """``LO,HI`` to ``(scale, offset)`` with ``real = uint8 * scale + offset``.
+def read_range(text: str) -> tuple[float, float]:
+    """``LO,HI``: what black and white are to a model.
 
     Raises:
-        ConfigError: not two different numbers.
+        ConfigError: not two finite numbers, the lower first.
     """
     try:
-        low, high = (float(part) for part in input_range.split(","))
-    except ValueError as err:
-        raise ConfigError(f"{input_range!r} is not LO,HI.", "For example 0,1 or -1,1.") from err
-    if not low < high:
-        raise ConfigError(f"{input_range!r} is not LO,HI with LO < HI.", "For example 0,1.")
-    return (high - low) / 255, low
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not (low < high and isfinite(low) and isfinite(high)):
+        raise ConfigError(
+            f"--input-range {text} is not two numbers, the lower first.",
+            "For example: --input-range 0,255 or --input-range=-1,1",
+        )
+    return low, high
 
 
 def _input(tensor: TensorSpec, input_range: str, file: Path) -> InputSpec:
@@ -98,13 +102,13 @@ def _input(tensor: TensorSpec, input_range: str, file: Path) -> InputSpec:
             "float32[1, H, W, 1 or 3].",
             "Convert it from its Keras source: edge-fer convert --help",
         )
-    scale, offset = input_affine(input_range)
+    low, high = read_range(input_range)
     channels = shape[3]
     return InputSpec(
         height=shape[1],
         width=shape[2],
         channels=channels,
         colour="gray" if channels == 1 else "rgb",
-        scale=(scale,) * channels,
-        offset=(offset,) * channels,
+        scale=((high - low) / 255,) * channels,
+        offset=(low,) * channels,
     )

@@ -65,27 +65,26 @@ def _draw(picture: Image, face: Face, expression: Expression) -> None:
 class AnnotatedVideo:
     """Writes annotated frames to a video file that gets its name only when it is whole.
 
+    Its frame rate is that of the first two frames' times, or 25 where these are no video's.
+
     Args:
         path: ``.mp4`` (MPEG-4) or ``.avi`` (Motion JPEG).
-        fps: frame rate that is written into the file.
 
     Raises:
         ConfigError: another suffix.
         DeviceError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, fps: float = 25.0) -> None:
+    def __init__(self, path: Path) -> None:
         if path.suffix not in _CODECS:
             raise ConfigError(
                 f"{path} is no video that can be written.", f"Use {' or '.join(_CODECS)}."
             )
-        if not os.access(path.parent, os.W_OK):
-            raise DeviceError(
-                f"{path.parent} is missing or not writable.", "Make the folder first."
-            )
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise DeviceError(f"{path} cannot be written.", "Name a file in a folder of yours.")
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        self._fps = fps
+        self._first: tuple[Image, int] | None = None
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -96,19 +95,47 @@ class AnnotatedVideo:
         """Draw one frame and append it; a frame of another size is scaled to the first one's."""
         picture = annotate(frame, faces)
         if self._writer is None:
-            self._size = (frame.width, frame.height)
-            code = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix])
-            self._writer = cv2.VideoWriter(str(self._partial), code, self._fps, self._size)
-            if not self._writer.isOpened():
-                raise DeviceError(f"{self._path} cannot be written.", "Try an .avi file.")
-        if (frame.width, frame.height) != self._size:
-            picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
-        self._writer.write(picture)
+            if self._first is None:
+                # Kept until the second frame tells the rate.
+                self._first, self._size = (picture, frame.t_ns), (frame.width, frame.height)
+                return
+            self._open(_rate(frame.t_ns - self._first[1]))
+        self._write(picture)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if self._writer is None and self._first is not None and kind is None:
+            self._open(_USUAL_RATE)
         if self._writer is not None:
             self._writer.release()
-            self._partial.replace(self._path)
+        try:
+            if self._writer is not None and kind is None:
+                self._partial.replace(self._path)
+        except OSError as err:
+            raise DeviceError(
+                f"{self._path} could not be written: {err.strerror}.", "Check the disk (df -h)."
+            ) from err
+        finally:
+            self._partial.unlink(missing_ok=True)
+
+    def _open(self, fps: float) -> None:
+        code = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix])
+        self._writer = cv2.VideoWriter(str(self._partial), code, fps, self._size)
+        if not self._writer.isOpened():
+            raise DeviceError(f"{self._path} cannot be written.", "Try an .avi file.")
+        if self._first is not None:
+            self._write(self._first[0])
+
+    def _write(self, picture: Image) -> None:
+        if self._writer is not None:
+            if picture.shape[1::-1] != self._size:
+                picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
+            self._writer.write(picture)
 
 
+def _rate(apart_ns: int) -> float:
+    fps = 1e9 / apart_ns if apart_ns > 0 else 0.0
+    return fps if 1.0 <= fps <= 240.0 else _USUAL_RATE
+
+
+_USUAL_RATE = 25.0
 _CODECS = {".mp4": "mp4v", ".avi": "MJPG"}

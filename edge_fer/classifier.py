@@ -115,6 +115,12 @@ class Classifier:
         )
 
     def _check(self) -> None:
+        if self.contract.task != "expression-frame":
+            raise ModelError(
+                f"{self.model.path} is a model for {self.contract.task}, "
+                "not one that names the expression of one frame.",
+                "See: edge-fer models list",
+            )
         spec, quantisation = self.contract.input, self.contract.quantisation
         dtype = np.dtype(np.int8 if quantisation.scheme == "int8" else np.float32)
         problems = [

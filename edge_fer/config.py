@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -39,7 +41,15 @@ class Settings(BaseSettings):
     detector: str = Field(description="haar, with options after ?")
     backend: str = Field(description="auto, litert or tflite-runtime")
     threads: int = Field(ge=1, le=64, description="CPU threads of one inference")
-    sinks: tuple[str, ...] = Field(description="where observations go")
+    sinks: Annotated[tuple[str, ...], NoDecode] = Field(description="where observations go")
+
+    @field_validator("sinks", mode="before")
+    @classmethod
+    def _one_or_a_list(cls, value: Any) -> Any:
+        """In the environment: one address as it is, or a JSON list of several."""
+        if not isinstance(value, str):
+            return value
+        return json.loads(value) if value.startswith("[") else [value] if value else []
 
     @classmethod
     def settings_customise_sources(
@@ -64,17 +74,17 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
     Raises:
         ConfigError: a file that cannot be read, an unknown key at any level, a wrong value.
     """
-    path = file or next((p for p in _usual_files() if p.is_file()), None)
+    path = file or next((p for p in _usual_files() if _is_there(p)), None)
     stated = {} if path is None else _read(path)
     for key in stated:
         _known(key, f"{path}: {key}")
-    for name in os.environ:
-        if name.startswith(ENVIRONMENT_PREFIX):
-            _known(name.removeprefix(ENVIRONMENT_PREFIX).lower(), name)
+    # pydantic-settings reads the names of variables in any case, and so do we.
+    variables = {name.upper(): name for name in os.environ}
+    for upper, name in variables.items():
+        if upper.startswith(ENVIRONMENT_PREFIX):
+            _known(upper.removeprefix(ENVIRONMENT_PREFIX).lower(), name)
     # A key that the environment also sets must not be overridden by the file, which is lower.
-    below = {
-        k: v for k, v in stated.items() if f"{ENVIRONMENT_PREFIX}{k.upper()}" not in os.environ
-    }
+    below = {k: v for k, v in stated.items() if ENVIRONMENT_PREFIX + k.upper() not in variables}
     above = {k: v for k, v in (overrides or {}).items() if v is not None}
     try:
         return Settings(**{**below, **above})
@@ -83,8 +93,16 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
 
 
 def _usual_files() -> tuple[Path, Path]:
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    # Not Path.home(): a service's user may have none, and that is no error.
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111
     return home / "edge-fer" / "config.toml", Path("/etc/edge-fer/config.toml")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a home that a sandbox hides
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:

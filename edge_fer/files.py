@@ -23,6 +23,9 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         DeviceError: the folder is missing, not writable or full.
     """
+    path = path.resolve()  # a link stays a link: what it points to is replaced
+    if path.exists() and not path.is_file():
+        raise DeviceError(f"{path} is not a file.", "Name a file to write to.")
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as err:

@@ -27,6 +27,7 @@ _HASH_MEMBER = "flatbuffer.sha256"
 _LABELS_MEMBER = "labels.txt"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first date: a clock in the file would change its bytes
 _IDENTIFIER = b"TFL3"
+_END_OF_ZIP, _END_OF_ZIP_BYTES = b"PK\5\6", 22  # without a comment, which we never write
 _FRESH = "Get a fresh copy of the file, or convert the model again: edge-fer convert --help"
 
 
@@ -150,6 +151,8 @@ def _split(data: bytes, path: Path) -> tuple[bytes, dict[str, bytes]]:
         raise ModelError(f"{path} is damaged: {err}.", _FRESH) from err
     if not infos:
         return data, {}
+    if data.rfind(_END_OF_ZIP) + _END_OF_ZIP_BYTES != len(data):
+        raise ModelError(f"{path} was changed: something follows its end.", _FRESH)
     return data[: min(i.header_offset for i in infos)], members
 
 

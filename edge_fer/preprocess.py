@@ -63,8 +63,8 @@ def sample(image: Image, square: Square, spec: InputSpec) -> Image:
     """The pixels under a square, scaled to the model's input.
 
     Sub-pixel exact, border replicated outside the picture. Where the square is larger than the
-    input, ``interpolation = "area"`` first samples at a whole multiple of the input size and then
-    averages, so that nothing aliases.
+    input, ``interpolation = "area"`` first samples at the nearest whole multiple of the input size
+    and then averages, so that little aliases: no sample is more than 1.5 pixels from the next.
 
     Args:
         image: ``uint8[H, W]`` or ``uint8[H, W, 3]``, in the model's colour order.
@@ -75,7 +75,7 @@ def sample(image: Image, square: Square, spec: InputSpec) -> Image:
         ``uint8[height, width, channels]``.
     """
     height, width = spec.height, spec.width
-    over = max(1, int(square.side // max(height, width))) if spec.interpolation == "area" else 1
+    over = max(1, round(square.side / max(height, width))) if spec.interpolation == "area" else 1
     turn = math.radians(square.roll_deg)
     cos, sin = math.cos(turn), math.sin(turn)
     # Pixel centres: output (u, v) looks at the square's point ((u + .5)/w - .5, (v + .5)/h - .5).

@@ -11,16 +11,14 @@ import numpy as np
 
 from edge_fer.contract import Calibration, InputSpec
 from edge_fer.errors import DataError
-from edge_fer.evaluation.data import LabelledFaces, Rows, labelled
+from edge_fer.evaluation.data import EVERYTHING, TRAINING_NAMES, LabelledFaces, Rows, labelled
 from edge_fer.preprocess import fit
 from edge_fer.types import Image
 
 __all__ = ["CalibrationSet", "digests", "split_off"]
 
-_TRAINING_NAMES = ("Training", "training", "Train", "train")
 _GENERATED = 2  # the white and the black picture
 _HELD_BACK_SHARE = 4  # without a training split, at most one picture in four calibrates
-_EVERYTHING = "everything"  # what the data reader calls data without splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +150,9 @@ def split_off(
         DataError: the data leave nothing to calibrate with.
     """
     present = set() if rows.usage is None else set(rows.usage.tolist())
-    training = next((s for s in _TRAINING_NAMES if s in present and s != evaluation.split), None)
+    training = next((s for s in TRAINING_NAMES if s in present and s != evaluation.split), None)
     # Without a named test split the evaluation is everything, the training split included.
-    if training is not None and evaluation.split != _EVERYTHING:
+    if training is not None and evaluation.split != EVERYTHING:
         faces = labelled(rows, evaluation.labels, split=training)
         without = digests(evaluation.images, spec)
         chosen = CalibrationSet.choose(faces, spec, count, without=without)

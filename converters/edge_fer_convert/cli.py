@@ -63,11 +63,12 @@ def convert(
     Writes OUT.tflite, OUT.float.tflite (the same model in float), OUT.report.json and
     OUT.report.html. Without --max-drop and --max-class-drop the drop is reported and not judged.
     With them, a candidate that misses the budget is kept as OUT.rejected.tflite and OUT.tflite is
-    left alone. The same model, data and versions always give the same bytes.
+    left alone. The same files and versions always give the same bytes.
 
     Example: edge-fer convert mine.keras --data fer2013.csv --ferplus fer2013new.csv --max-drop 0.5
     -o mine.tflite
     """
+    from edge_fer.adopt import read_range
     from edge_fer_convert.budget import Budget
     from edge_fer_convert.conversion import Listener, Request
     from edge_fer_convert.conversion import convert as run_conversion
@@ -80,7 +81,7 @@ def convert(
         ferplus=ferplus,
         labels=labels,
         split=split,
-        input_range=None if input_range is None else _pair(input_range),
+        input_range=None if input_range is None else read_range(input_range),
         calibration=calibration,
         budget=Budget(max_drop=max_drop, max_class_drop=max_class_drop),
         against=against,
@@ -97,23 +98,6 @@ def convert(
     _tell(talk, report)
     if json:
         emit_json(report)
-
-
-def _pair(text: str) -> tuple[float, float]:
-    from math import isfinite
-
-    from edge_fer.errors import ConfigError
-
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low, high = 0.0, 0.0
-    if not (low < high and isfinite(low) and isfinite(high)):
-        raise ConfigError(
-            f"--input-range {text} is not two numbers, the lower first.",
-            "For example: --input-range 0,255 or --input-range=-1,1",
-        )
-    return low, high
 
 
 def _show(

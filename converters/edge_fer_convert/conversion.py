@@ -166,6 +166,7 @@ def convert(request: Request, listener: Listener) -> dict[str, Any]:
         raise BudgetMissed(
             f"{judgement.words} The candidate is kept as {files.int8}, not as {request.output}.",
             f"See {files.report_html}; raise the budget, or train a model that quantises better.",
+            document=report,
         )
     return report
 

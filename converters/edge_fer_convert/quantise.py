@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_fer.backends._interpreter import hushed_stderr
 from edge_fer.errors import MissingExtra, ModelError
+from edge_fer.quiet import hushed_stderr
 from edge_fer_convert.graph import Graph, Operator, builtin_name, from_object, to_object
 from edge_fer_convert.ranges import Ranges
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec
 from edge_fer.errors import ConfigError, ModelError
-from edge_fer.evaluation.labels import SCHEMES, canonical
+from edge_fer.evaluation.labels import read_labels
 from edge_fer_train.record import CONTRACT_MEMBER
 
 __all__ = ["KerasSource", "Labels", "choose_labels", "first_contract", "read_source"]
@@ -98,7 +98,8 @@ def choose_labels(source: KerasSource, stated: str | None) -> Labels:
                 "order: --labels angry,disgust,fear,happy,neutral,sad,surprise",
             )
         return draft
-    labels = _parse(stated)
+    names, scheme = read_labels(stated)
+    labels = Labels(names=names, scheme=scheme)
     if draft is not None and draft.names != labels.names:
         raise ConfigError(
             f"--labels {stated} contradicts {source.path}, whose contract says "
@@ -193,24 +194,6 @@ def _checked_draft(
                 "Leave out --input-range.",
             )
     return draft
-
-
-def _parse(stated: str) -> Labels:
-    if stated in SCHEMES:
-        return Labels(names=SCHEMES[stated], scheme=stated)  # type: ignore[arg-type]
-    names = tuple(canonical(name) for name in stated.split(","))
-    if len(names) < 2:
-        raise ConfigError(
-            f"There is no label scheme {stated!r}.",
-            f"Known: {', '.join(SCHEMES)}, or the names in the model's order, with commas.",
-        )
-    if "" in names or "unknown" in names or len(set(names)) != len(names):
-        raise ConfigError(
-            f"--labels {stated}: every class needs a name of its own, and none may be 'unknown'.",
-            "Give one name per output of the model, with commas between.",
-        )
-    scheme = next((known for known, order in SCHEMES.items() if order == names), "custom")
-    return Labels(names=names, scheme=scheme)  # type: ignore[arg-type]
 
 
 def _fresh(path: Path) -> str:

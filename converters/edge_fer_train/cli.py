@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_fer.cli.console import Ferplus, Json, Quiet, Talk, emit_json
+from edge_fer.cli.console import Ferplus, Json, Quiet, Talk, Verbose, emit_json
 
 if TYPE_CHECKING:
     from edge_fer_train.training import Epoch
@@ -35,8 +35,10 @@ def train(
         Path | None,
         typer.Option(help="Folder of the run: goes on from its checkpoint. Default: runs/NAME."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier output.")] = False,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train an expression classifier; stops and resumes at any epoch.
 
@@ -49,23 +51,27 @@ def train(
     from edge_fer.errors import ConfigError, MissingExtra
     from edge_fer.evaluation.data import labelled, read
     from edge_fer.evaluation.labels import SCHEMES
-    from edge_fer_train.record import expression_spec, save
+    from edge_fer.quiet import hushed_stderr
+    from edge_fer_train.record import check_output, expression_spec, save
     from edge_fer_train.training import Recipe
     from edge_fer_train.training import train as run_training
     from edge_fer_train.zoo import architecture
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     if labels not in SCHEMES:
         raise ConfigError(f"There is no label scheme {labels!r}.", f"Known: {', '.join(SCHEMES)}.")
     if precision not in ("float32", "bfloat16"):
         raise ConfigError(f"There is no precision {precision!r}.", "Known: float32, bfloat16.")
     architecture(arch)
-    try:
-        import keras  # noqa: F401
-    except ImportError as err:
-        raise MissingExtra(
-            "Training needs TensorFlow.", "Install it with: pip install 'edge-fer[convert]'"
-        ) from err
+    check_output(output, force=force)
+    with hushed_stderr():  # TensorFlow greets at length, whatever its log level
+        try:
+            import tensorflow as tf
+        except ImportError as err:
+            raise MissingExtra(
+                "Training needs TensorFlow.", "Install it with: pip install 'edge-fer[convert]'"
+            ) from err
+        tf.config.list_physical_devices()
 
     rows = read(data, ferplus)
     training = labelled(rows, SCHEMES[labels], split="Training")

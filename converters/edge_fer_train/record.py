@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from dataclasses import asdict
 from io import BytesIO
@@ -12,11 +13,12 @@ from typing import Any
 
 from edge_fer import __version__
 from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec
+from edge_fer.errors import ConfigError, DeviceError
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.files import write_bytes, write_text
 from edge_fer_train.training import Recipe, TrainedModel
 
-__all__ = ["CONTRACT_MEMBER", "expression_spec", "save"]
+__all__ = ["CONTRACT_MEMBER", "check_output", "expression_spec", "save"]
 
 CONTRACT_MEMBER = "edge_fer.contract.json"
 _UNCLEAR = "images: Kaggle competition data of 2013, no clear redistribution licence"
@@ -27,6 +29,21 @@ def expression_spec() -> InputSpec:
     return InputSpec(
         height=48, width=48, channels=1, colour="gray", scale=(1 / 255,), offset=(0.0,)
     )
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Refuse before hours of training what could not be written after them.
+
+    Raises:
+        ConfigError: not a ``.keras`` name, or it exists and ``force`` is not set.
+        DeviceError: the folder is missing or not writable.
+    """
+    if output.suffix != ".keras":
+        raise ConfigError(f"{output} is no name for a Keras model.", "Name it OUT.keras.")
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists.", "Add --force to replace it.")
+    if not os.access(output.parent, os.W_OK):
+        raise DeviceError(f"{output.parent} is missing or not writable.", "Make the folder first.")
 
 
 def save(
@@ -58,6 +75,8 @@ def save(
         provenance={
             "made_by": f"edge-fer {__version__}",
             "arch": recipe.arch,
+            "parameters": trained.parameters,
+            "macs": trained.macs,
             "epochs": recipe.epochs,
             "best_epoch": trained.best.epoch,
             "seed": recipe.seed,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +10,9 @@ import numpy as np
 from edge_fer.backends.base import Array, TensorSpec
 from edge_fer.contract import TensorQuantisation
 from edge_fer.errors import DeviceError, ModelError
+from edge_fer.quiet import hushed_stderr
 
-__all__ = ["InterpreterBackend", "count_threads", "hushed_stderr"]
+__all__ = ["InterpreterBackend", "count_threads"]
 
 
 class InterpreterBackend:
@@ -100,17 +98,3 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
             else None
         ),
     )
-
-
-@contextmanager
-def hushed_stderr() -> Iterator[None]:
-    """Keep the runtime's C++ chatter ("Created XNNPACK delegate") off the user's terminal."""
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -12,13 +12,15 @@ from edge_fer.types import Frame
 
 __all__ = ["ImageCamera"]
 
+_MOST_SHOWN = 5
+
 
 class ImageCamera:
     """The pictures of a folder in the order of their names, sub-folders left alone, or one file.
 
     Frames name their file as ``source`` and are stamped when they are read. A picture that
-    cannot be read is passed over: it counts in ``sequence`` as a dropped frame would, and stands
-    in :attr:`skipped` with the reason.
+    cannot be read is passed over: it counts in ``sequence`` as a dropped frame would, stands in
+    :attr:`skipped` with the reason, and after the last good one an error names it.
 
     Args:
         path: a folder, or a picture.
@@ -39,7 +41,7 @@ class ImageCamera:
         self._orientation = orientation
         self._next = 0
         self._skipped: list[tuple[Path, str]] = []
-        self._closed = False
+        self._said = self._closed = False
 
     @property
     def skipped(self) -> tuple[tuple[Path, str], ...]:
@@ -50,7 +52,7 @@ class ImageCamera:
         """The next readable picture, or None after the last.
 
         Raises:
-            DataError: not one of the pictures could be read.
+            DataError: once, after the last: some of the pictures could not be read.
         """
         if self._closed:
             raise EdgeFerError(f"The source {self.source} was closed.")
@@ -61,25 +63,29 @@ class ImageCamera:
                 picture = read_picture(file)
             except DataError as err:
                 self._skipped.append((file, err.message))
-                if len(self._skipped) == len(self._files):
-                    raise self._nothing_readable(err) from err
                 continue
             return self._orientation.frame(
                 picture, t_ns=monotonic_ns(), sequence=number, source=str(file)
             )
+        if self._skipped and not self._said:
+            self._said = True
+            raise self._unreadable()
         return None
 
     def close(self) -> None:
         """Nothing is held open; ``read`` fails from now on."""
         self._closed = True
 
-    def _nothing_readable(self, err: DataError) -> DataError:
+    def _unreadable(self) -> DataError:
+        whole = "Use whole PNG, JPEG, WebP, BMP or PGM files."
         if len(self._files) == 1:
-            return err
+            return DataError(self._skipped[0][1], whole)
+        bad, total = len(self._skipped), len(self._files)
+        shown = " ".join(reason for _, reason in self._skipped[:_MOST_SHOWN])
+        more = f" And {bad - _MOST_SHOWN} more." if bad > _MOST_SHOWN else ""
         return DataError(
-            f"None of the {len(self._files)} pictures in {self.source} could be read; "
-            f"the last: {err.message}",
-            err.remedy,
+            f"{bad} of the {total} pictures in {self.source} could not be read: {shown}{more}",
+            whole,
         )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
+from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -15,7 +17,7 @@ import typer
 
 from edge_fer import __version__
 from edge_fer.cli.console import emit_json
-from edge_fer.errors import ConfigError, EdgeFerError, Interrupted
+from edge_fer.errors import ConfigError, DeviceError, EdgeFerError, Interrupted
 
 __all__ = ["build_app", "main"]
 
@@ -63,30 +65,54 @@ def build_app() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with the code that its error names."""
     words = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_exit_code(words))
+    code = _exit_code(words)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Nobody reads stdout, or its disk is full: said already, not to be said at exit again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
 
 
-def _exit_code(words: list[str]) -> int:
+def _exit_code(words: list[str]) -> int:  # noqa: PLR0911
     try:
         result = build_app()(args=words, prog_name="edge-fer", standalone_mode=False)
-        if result == _TYPER_INTERRUPTED:
-            return _fail(Interrupted("Stopped."), words)
-        return result if isinstance(result, int) else 0
     except EdgeFerError as err:
         return _fail(err, words)
     except KeyboardInterrupt:
         return _fail(Interrupted("Stopped."), words)
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:
+        # Typer's answer to a closed pipe: whoever read our output has gone; nobody is to be told.
         return 0
+    except OSError as err:
+        named = f"{err.filename}: " if err.filename else ""
+        return _fail(
+            DeviceError(
+                f"{named}{err.strerror or err}.",
+                "Check that it exists, that you may use it, and df -h.",
+            ),
+            words,
+        )
     except Exception as err:
-        # The command-line parser's own errors: their class differs between releases.
-        if not hasattr(err, "format_message"):
-            raise
+        return _fail(_foreign(err, words), words)
+    if result == _TYPER_INTERRUPTED:
+        return _fail(Interrupted("Stopped."), words)
+    return result if isinstance(result, int) else 0
+
+
+def _foreign(err: Exception, words: list[str]) -> EdgeFerError:
+    """The command-line parser's errors (their class differs between releases), and our faults."""
+    if hasattr(err, "format_message"):
         command = next((w for w in words if not w.startswith("-")), "")
-        help_line = " ".join(filter(None, ["edge-fer", command, "--help"]))
-        return _fail(ConfigError(err.format_message(), f"See: {help_line}"), words)
+        known = command and "No such command" not in err.format_message()
+        line = f"edge-fer {command} --help" if known else "edge-fer --help"
+        return ConfigError(err.format_message(), f"See: {line}")
+    if "-v" in words or "--verbose" in words:
+        traceback.print_exception(err)
+    return EdgeFerError(
+        f"edge-fer failed where it should not: {type(err).__name__}: {err}.",
+        "Please report this, with what it prints when you add -v.",
+    )
 
 
 def _fail(err: EdgeFerError, words: list[str]) -> int:
@@ -97,6 +123,7 @@ def _fail(err: EdgeFerError, words: list[str]) -> int:
             "message": err.message,
             "remedy": err.remedy,
         }
-        emit_json(err.document or {"schema": "edge-fer/error/1", "error": error})
+        with suppress(OSError):  # stdout may be what failed
+            emit_json(err.document or {"schema": "edge-fer/error/1", "error": error})
     typer.echo(f"edge-fer: {err}", err=True)
     return err.exit_code

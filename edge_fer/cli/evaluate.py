@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_fer.cli.console import Backend, Ferplus, Json, Quiet, Split, Talk, Threads, emit_json
+from edge_fer.cli.console import (
+    Backend,
+    Ferplus,
+    Json,
+    Quiet,
+    Split,
+    Talk,
+    Threads,
+    Verbose,
+    emit_json,
+)
 
 __all__ = ["evaluate"]
 
@@ -21,6 +31,7 @@ def evaluate(
     threads: Threads = 1,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Score a model on labelled face crops: top-1, macro recall, per class, ECE, confusion.
 
@@ -30,9 +41,12 @@ def evaluate(
     from edge_fer.evaluation.data import load
     from edge_fer.evaluation.evaluate import evaluate as score
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     classifier = open_classifier(model, backend=backend, threads=threads, on_skip=talk.say)
     faces = load(data, classifier.labels, split=split, ferplus=ferplus)
+    talk.detail(f"{classifier.model.path} on {classifier.backend.name}")
+    for path, why in faces.skipped:
+        talk.say(f"left out: {path}: {why}")
     if faces.left_out:
         talk.say(f"left out, because only one side has them: {', '.join(faces.left_out)}")
     if split is None:

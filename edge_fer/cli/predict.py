@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_fer.cli.console import Backend, Detector, Json, Model, Quiet, Talk, Threads, emit_json
+from edge_fer.cli.console import (
+    Backend,
+    Detector,
+    Json,
+    Model,
+    Quiet,
+    Talk,
+    Threads,
+    Verbose,
+    emit_json,
+)
 
 if TYPE_CHECKING:
     from edge_fer.classifier import Classifier
@@ -28,6 +38,7 @@ def predict(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Find the faces in still pictures and say their expressions.
 
@@ -38,9 +49,10 @@ def predict(
     from edge_fer.assemble import open_classifier, open_detector
     from edge_fer.errors import DataError
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     classifier = open_classifier(model, backend=backend, threads=threads, on_skip=talk.say)
     finder = open_detector(detector)
+    talk.detail(f"{classifier.model.path} on {classifier.backend.name}, detector {detector}")
     targets = _targets(images, annotate)
     answers: list[dict[str, Any]] = []
     with talk.progress() as bar:
@@ -115,7 +127,7 @@ def _print(path: Path, found: Found) -> None:
 
 
 def _targets(images: list[Path], folder: Path | None) -> dict[Path, Path]:
-    """Where each annotated copy goes; pictures of one name from two folders do not collide."""
+    """Where each annotated copy goes: never onto another copy, nor onto one of the pictures."""
     from edge_fer.errors import DeviceError
 
     if folder is None:
@@ -127,11 +139,13 @@ def _targets(images: list[Path], folder: Path | None) -> dict[Path, Path]:
             f"{folder} cannot be made ({err.strerror}).", "Name a folder that you may write to."
         ) from err
     targets: dict[Path, Path] = {}
+    taken = {path.resolve() for path in images}
     for path in images:
         target, number = folder / f"{path.stem}.png", 2
-        while target in targets.values():
+        while target.resolve() in taken:
             target, number = folder / f"{path.stem}-{number}.png", number + 1
         targets[path] = target
+        taken.add(target.resolve())
     return targets
 
 

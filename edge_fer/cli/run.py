@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_fer.cli.console import Json, Quiet, Talk, emit_json
+from edge_fer.cli.console import Json, Quiet, Talk, Verbose, emit_json
 
 if TYPE_CHECKING:
     from edge_fer.pipeline import Pipeline
@@ -39,6 +39,7 @@ def run(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run the pipeline on a source until it ends, or until SIGTERM or Ctrl-C.
 
@@ -49,9 +50,9 @@ def run(
     """
     from edge_fer.assemble import build
     from edge_fer.config import load_settings
-    from edge_fer.errors import DataError, Interrupted
+    from edge_fer.errors import ConfigError, DataError, Interrupted
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     settings = load_settings(
         config,
         {
@@ -63,7 +64,13 @@ def run(
             "sinks": tuple(sink) if sink else None,
         },
     )
+    if json and "jsonl:-" in settings.sinks:
+        raise ConfigError(
+            "Both --json and the sink jsonl:- want stdout.", "Leave out one, or use jsonl:FILE."
+        )
     pipeline = build(settings, on_skip=talk.say)
+    talk.detail(f"settings: {settings!r}")
+    talk.detail(f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}")
     tally = _Tally()
     ended: DataError | None = None
     with ExitStack() as stack:

@@ -6,11 +6,12 @@ frame. The cascade files come with opencv-python 4.x; version 5 dropped the clas
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 import cv2
 
-from edge_fer.errors import ConfigError, MissingExtra
+from edge_fer.errors import ConfigError, DataError, MissingExtra
 from edge_fer.types import Box, Face, Frame, Square
 
 __all__ = ["CASCADES", "HaarDetector"]
@@ -47,10 +48,14 @@ class HaarDetector:
     ) -> None:
         if cascade not in CASCADES:
             raise ConfigError(f"There is no cascade {cascade!r}.", f"Known: {', '.join(CASCADES)}.")
-        if scale_factor <= 1.0:
-            raise ConfigError(f"scale_factor must be above 1, not {scale_factor}.", "Try 1.1.")
-        if min_neighbours < 1 or min_size < 1:
-            raise ConfigError("min_neighbours and min_size must be at least 1.", "Try 5 and 30.")
+        if not (isfinite(scale_factor) and 1.0 < scale_factor <= 2.0):
+            raise ConfigError(
+                f"scale_factor must be above 1 and at most 2, not {scale_factor}.", "Try 1.1."
+            )
+        if not (1 <= min_neighbours <= 1000 and 1 <= min_size <= 10_000):
+            raise ConfigError(
+                "min_neighbours must be 1 to 1000 and min_size 1 to 10000.", "Try 5 and 30."
+            )
         self._cascade = _load(CASCADES[cascade])
         self._scale_factor = scale_factor
         self._min_neighbours = min_neighbours
@@ -61,13 +66,23 @@ class HaarDetector:
 
         ``score`` is n / (n + min_neighbours) for n overlapping hits: 0.5 at the threshold,
         towards 1 for many. Haar has no probability and no keypoints.
+
+        Raises:
+            DataError: the frame is too large for this machine's memory.
         """
-        boxes, hits = self._cascade.detectMultiScale2(
-            frame.luma,
-            scaleFactor=self._scale_factor,
-            minNeighbors=self._min_neighbours,
-            minSize=(self._min_size, self._min_size),
-        )
+        try:
+            boxes, hits = self._cascade.detectMultiScale2(
+                frame.luma,
+                scaleFactor=self._scale_factor,
+                minNeighbors=self._min_neighbours,
+                minSize=(self._min_size, self._min_size),
+            )
+        except (cv2.error, MemoryError) as err:
+            raise DataError(
+                f"{frame.source} is too large to look for faces in "
+                f"({frame.width}x{frame.height}): {err}.",
+                "Give a smaller picture.",
+            ) from err
         faces = (
             Face(
                 box=Box(x=float(x), y=float(y), w=float(w), h=float(h)),

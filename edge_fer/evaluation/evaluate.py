@@ -60,6 +60,7 @@ class Evaluation:
                 "split": faces.split,
                 "n": len(faces),
                 "left_out": list(faces.left_out),
+                "skipped": [list(entry) for entry in faces.skipped],
             },
             "labels": list(faces.labels),
             "accuracy": hits / len(faces),
@@ -75,7 +76,7 @@ class Evaluation:
 
     def _clean(self) -> dict[str, Any] | None:
         copies = self.faces.copy_of_training
-        if copies is None:
+        if copies is None or copies.all():
             return None
         kept = ~copies
         return {

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FER2013_7", "FERPLUS8", "SCHEMES", "canonical", "majority", "vote_distribution"]
+from edge_fer.errors import ConfigError
+
+__all__ = [
+    "FER2013_7",
+    "FERPLUS8",
+    "SCHEMES",
+    "Scheme",
+    "canonical",
+    "majority",
+    "read_labels",
+    "vote_distribution",
+]
 
 FERPLUS8 = (
     "neutral",
@@ -18,7 +31,8 @@ FERPLUS8 = (
     "contempt",
 )
 FER2013_7 = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
-SCHEMES = {"ferplus8": FERPLUS8, "fer2013-7": FER2013_7}
+Scheme = Literal["ferplus8", "fer2013-7", "custom"]
+SCHEMES: dict[str, tuple[str, ...]] = {"ferplus8": FERPLUS8, "fer2013-7": FER2013_7}
 
 _SYNONYMS = {
     "angry": "anger",
@@ -41,6 +55,28 @@ def canonical(name: str) -> str:
     """FER+'s name of a class: ``happy`` to ``happiness``; other names come back in lower case."""
     name = name.strip().lower()
     return _SYNONYMS.get(name, name)
+
+
+def read_labels(text: str) -> tuple[tuple[str, ...], Scheme]:
+    """Names and scheme of what a user wrote: a scheme's name, or names in the model's order.
+
+    Raises:
+        ConfigError: neither, or a name is missing, twice, or ``unknown``.
+    """
+    names = SCHEMES.get(text) or tuple(canonical(name) for name in text.split(","))
+    if len(names) < 2:
+        raise ConfigError(
+            f"There is no label scheme {text!r}.",
+            f"Known: {', '.join(SCHEMES)}, or the names in the model's order, with commas.",
+        )
+    if "" in names or "unknown" in names or len(set(names)) != len(names):
+        raise ConfigError(
+            f"--labels {text}: every class needs a name of its own, and none may be 'unknown'.",
+            "Give one name per output of the model, with commas between.",
+        )
+    if names == FERPLUS8:
+        return names, "ferplus8"
+    return names, "fer2013-7" if names == FER2013_7 else "custom"
 
 
 def majority(votes: NDArray[np.integer]) -> NDArray[np.int64]:

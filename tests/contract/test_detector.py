@@ -107,7 +107,10 @@ def test_a_larger_smallest_face_finds_fewer(astronaut: Frame) -> None:
         ("haar?min_size=big", "min_size"),
         ("haar?min_size", "key=value"),
         ("haar?min_size=9&min_size=8", "once"),
-        ("haar?min_neighbours=0", "at least 1"),
+        ("haar?min_neighbours=0", "1 to 1000"),
+        ("haar?scale_factor=nan", "at most 2"),
+        ("haar?scale_factor=inf", "at most 2"),
+        ("haar?min_size=99999999999", "1 to 10000"),
     ],
 )
 def test_a_wrong_name_or_option_is_explained(uri: str, says: str) -> None:

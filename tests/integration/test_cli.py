@@ -231,7 +231,89 @@ def test_settings_from_a_file_and_the_environment(tmp_path: Path) -> None:
     assert "Did you mean source" in document["error"]["remedy"]
 
 
+def test_annotating_never_replaces_a_picture_that_was_given(
+    astronaut: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.png"
+    shutil.copy(astronaut, own)
+    edge_fer("predict", own, "--annotate", tmp_path)
+    assert own.read_bytes() == astronaut.read_bytes()
+    assert (tmp_path / "own-2.png").exists()
+
+
+def test_an_unreadable_picture_in_a_folder_is_said_after_the_good_ones(
+    astronaut: Path, tmp_path: Path
+) -> None:
+    shutil.copy(astronaut, tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"cut off")
+    shutil.copy(astronaut, tmp_path / "c.png")
+    out = tmp_path / "o.jsonl"
+    done = edge_fer("run", "--source", tmp_path, "--sink", f"jsonl:{out}", code=2)
+    assert "1 of the 3 pictures" in done.stderr
+    assert "b.png" in done.stderr
+    assert len(out.read_text().splitlines()) == 2
+
+
+def test_an_annotated_video_keeps_its_frame_rate(clip: Path, tmp_path: Path) -> None:
+    edge_fer("run", "--source", clip, "--annotate", tmp_path / "seen.mp4", "-q")
+    rates = []
+    for path in (clip, tmp_path / "seen.mp4"):
+        capture = cv2.VideoCapture(str(path))
+        rates.append(capture.get(cv2.CAP_PROP_FPS))
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 72
+        capture.release()
+    assert rates[1] == pytest.approx(rates[0], rel=0.02)
+
+
+def test_two_documents_on_stdout_are_refused() -> None:
+    words = ("run", "--source", "synthetic?frames=1", "--sink", "jsonl:-", "--json")
+    assert json.loads(edge_fer(*words, code=2).stdout)["error"]["code"] == "config"
+
+
+@pytest.mark.parametrize("words", [["models", "list", "--json"], ["models", "show", "expression"]])
+def test_a_full_disk_behind_stdout_is_exit_4(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*EDGE_FER, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_without_stderr_the_answer_still_comes(astronaut: Path) -> None:
+    command = " ".join(f"'{w}'" for w in [*EDGE_FER, "predict", str(astronaut)])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} 2>&-"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "happiness" in done.stdout
+
+
+def test_a_fault_of_ours_is_exit_70_and_says_so() -> None:
+    code = (
+        "import edge_fer.cli.predict as p\n"
+        "from edge_fer import cli\n"
+        "def predict(json: bool = False) -> None: raise ZeroDivisionError('by accident')\n"
+        "p.predict = predict\n"
+        "cli.main(['predict'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 70
+    assert "ZeroDivisionError" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # evaluate and models
+
+
+def test_evaluate_names_pictures_that_it_left_out(astronaut: Path, tmp_path: Path) -> None:
+    (tmp_path / "happy").mkdir()
+    shutil.copy(astronaut, tmp_path / "happy" / "a.png")
+    (tmp_path / "happy" / "b.png").write_bytes(b"cut off")
+    done = edge_fer("evaluate", "expression", "--data", tmp_path)
+    assert "b.png" in done.stderr
+    assert "n 1" in done.stdout
 
 
 def test_evaluate_gives_every_field(fer2013: Path) -> None:
@@ -286,6 +368,8 @@ def cases(tmp_path: Path) -> list[tuple[list[str | Path], int, str]]:
     empty.mkdir()
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("name,label\na,b\n")
+    folder_named_like_a_video = tmp_path / "a.mp4"
+    folder_named_like_a_video.mkdir()
     text = tmp_path / "notes.mp4"
     text.write_text("not a video")
     return [
@@ -301,11 +385,49 @@ def cases(tmp_path: Path) -> list[tuple[list[str | Path], int, str]]:
         (["evaluate", "expression", "--data", empty], 2, "no pictures"),
         (["evaluate", "expression"], 2, "--data"),
         (["models", "verify", "expresion"], 5, "Did you mean expression"),
-        (["nonsense"], 2, "nonsense"),
+        (["nonsense"], 2, "edge-fer --help"),
+        (["predict", "x.png", "--detector", "haar?scale_factor=inf"], 2, "at most 2"),
+        (
+            ["run", "--source", "synthetic?frames=1", "--annotate", folder_named_like_a_video],
+            4,
+            "a.mp4",
+        ),
+        (
+            [
+                "models",
+                "adopt",
+                find("expression"),
+                "--labels",
+                "a,b,a",
+                "--input-range",
+                "0,1",
+                "-o",
+                tmp_path / "o.tflite",
+            ],
+            2,
+            "a name of its own",
+        ),
+        (
+            [
+                "models",
+                "adopt",
+                find("expression"),
+                "--labels",
+                "ferplus8",
+                "--input-range",
+                "0,inf",
+                "-o",
+                tmp_path / "o.tflite",
+            ],
+            2,
+            "two numbers",
+        ),
+        (["train", "--data", wrong, "-o", tmp_path / "none" / "m.keras"], 4, "not writable"),
+        (["train", "--data", wrong, "-o", tmp_path / "m.h5"], 2, "OUT.keras"),
     ]
 
 
-@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("number", range(19))
 def test_bad_input_is_one_paragraph_with_its_exit_code(tmp_path: Path, number: int) -> None:
     words, code, says = cases(tmp_path)[number]
     done = edge_fer(*words, code=code)

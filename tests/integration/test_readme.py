@@ -63,6 +63,7 @@ def desk(shared: Path, fer2013: Path, tmp_path_factory: pytest.TempPathFactory) 
     shutil.copy(shared / "data" / "clips" / "single_face.mp4", folder / "visitors.mp4")
     shutil.copy(shared / "models" / "peer_vicksam_ferplus.tflite", folder / "theirs.tflite")
     small_fer2013(fer2013, folder / "fer2013.npz")
+    shutil.copy(folder / "fer2013.npz", folder / "fer2013_train_public.npz")
     for name in ("converters/models", "edge_fer/models", "edge_fer/cameras"):
         (folder / name).mkdir(parents=True)
     return folder

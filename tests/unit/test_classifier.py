@@ -95,6 +95,11 @@ def test_a_graph_that_breaks_its_contract_is_refused(changes: dict[str, object],
     assert says in caught.value.message
 
 
+def test_a_model_for_another_task_is_refused() -> None:
+    with pytest.raises(ModelError, match="face-detection"):
+        classifier(with_contract(task="face-detection"))
+
+
 def test_golden_vectors_hold_here() -> None:
     for name in ("expression", "expression.float"):
         model = read_model(find(name))

@@ -33,6 +33,30 @@ def test_each_level_is_above_the_one_before(
     assert found.threads == 1
 
 
+def test_a_lower_case_variable_is_above_the_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("threads = 2\n")
+    monkeypatch.setenv("edge_fer__threads", "3")
+    assert load_settings(file).threads == 3
+    monkeypatch.setenv("edge_fer__thread", "3")
+    with pytest.raises(ConfigError, match="Did you mean threads"):
+        load_settings(file)
+
+
+def test_one_sink_stands_in_the_environment_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_FER__SINKS", "jsonl:a")
+    assert load_settings().sinks == ("jsonl:a",)
+    monkeypatch.setenv("EDGE_FER__SINKS", "")
+    assert load_settings().sinks == ()
+
+
+def test_a_home_that_cannot_be_looked_into_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/1/root/none" + "x" * 300)
+    assert load_settings().threads == 1
+
+
 def test_the_users_own_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "xdg" / "edge-fer").mkdir(parents=True)
     (tmp_path / "xdg" / "edge-fer" / "config.toml").write_text("threads = 3\n")
@@ -67,6 +91,6 @@ def test_an_unknown_variable_is_explained(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_variable_that_is_no_list_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_FER__SINKS", "jsonl:a")
+    monkeypatch.setenv("EDGE_FER__SINKS", '["jsonl:a"')
     with pytest.raises(ConfigError, match="sinks"):
         load_settings()

@@ -140,6 +140,29 @@ def test_split_folders_prefer_test(tmp_path: Path) -> None:
         load(root, FERPLUS8, split="PublicTest")
 
 
+def test_folders_can_teach(tmp_path: Path) -> None:
+    """train/ is Training; without a val/ a tenth of it, by hash, is validation."""
+    names = [f"train/{c}/{i}.png" for c in ("happy", "sad") for i in range(40)]
+    rows = read(make_folder(tmp_path, [*names, "test/sad/x.png"]))
+    training, validation = (set(select(rows, s)[1].tolist()) for s in ("Training", "validation"))
+    assert not training & validation
+    assert 1 <= len(validation) < 20
+    # The picture of test/ is none of train/'s, so that nothing else is left out.
+    assert len(training) + len(validation) == 80
+    own = read(make_folder(tmp_path, ["val/sad/y.png"]))
+    assert len(select(own, "validation")[1]) == 1
+    assert len(select(own, "Training")[1]) >= 79
+
+
+def test_data_without_splits_can_teach(tmp_path: Path) -> None:
+    rows = read(
+        make_folder(tmp_path, [f"{c}/{i}.png" for c in ("happy", "sad") for i in range(30)])
+    )
+    parts = [select(rows, s)[1].tolist() for s in ("Training", "validation")]
+    assert sorted(parts[0] + parts[1]) == list(range(60))
+    assert select(rows, None)[0] == "everything"
+
+
 def test_colour_pictures_come_as_rgb(tmp_path: Path) -> None:
     (tmp_path / "happy").mkdir()
     red = np.zeros((4, 4, 3), np.uint8)
@@ -181,6 +204,11 @@ def test_bad_files_are_named(tmp_path: Path, name: str, content: bytes | None, s
         ({"images": faces(2)}, "no array emotion"),
         ({"images": faces(2).astype(float), "emotion": [0, 1]}, "float64"),
         ({"images": faces(2), "emotion": [0]}, "for 1 labels"),
+        ({"images": faces(0), "emotion": []}, "for 0 labels"),
+        ({"images": np.zeros((2, 4, 4, 2), np.uint8), "emotion": [0, 1]}, "4, 4, 2"),
+        ({"images": faces(2), "emotion": [0.5, 1.2]}, "float64"),
+        ({"images": faces(2), "emotion": [0, 1], "usage": [0]}, "usage"),
+        ({"images": faces(2), "emotion": [0, 1], "usage": [0, 9]}, "usage"),
         ({"images": faces(2), "emotion": [0, 9]}, "7 names"),
         ({"images": faces(2), "emotion": [0, 1], "ferplus": np.zeros((2, 3))}, "votes"),
     ],

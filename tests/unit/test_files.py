@@ -37,6 +37,17 @@ def test_the_mode_is_kept_and_new_files_follow_the_umask(tmp_path: Path) -> None
     assert path.read_text() == "two"
 
 
+def test_a_link_stays_a_link_and_a_device_is_refused(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    with pytest.raises(DeviceError, match="not a file"):
+        write_text(Path("/dev/null"), "x")
+
+
 def test_a_missing_folder_is_a_device_error(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="could not be written"):
         write_bytes(tmp_path / "none" / "a", b"x")

@@ -40,6 +40,8 @@ def test_an_unreadable_picture_among_good_ones(tmp_path: Path) -> None:
     camera = ImageCamera(tmp_path)
     frames = [camera.read(), camera.read()]
     assert [frame and frame.sequence for frame in frames] == [0, 3]
+    with pytest.raises(DataError, match=r"2 of the 4 pictures .*b\.png .*c\.png"):
+        camera.read()
     assert camera.read() is None
     assert [path.name for path, _ in camera.skipped] == ["b.png", "c.png"]
     assert all("not a readable picture" in reason for _, reason in camera.skipped)
@@ -51,6 +53,8 @@ def test_a_picture_that_goes_away_meanwhile(tmp_path: Path) -> None:
     camera = ImageCamera(tmp_path)
     gone.unlink()
     assert camera.read() is not None
+    with pytest.raises(DataError, match="1 of the 2 pictures"):
+        camera.read()
     assert camera.read() is None
     assert [path for path, _ in camera.skipped] == [gone]
 
@@ -59,7 +63,7 @@ def test_no_readable_picture_at_all(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("text")
     camera = ImageCamera(tmp_path)
-    with pytest.raises(DataError, match="None of the 2 pictures"):
+    with pytest.raises(DataError, match="2 of the 2 pictures"):
         camera.read()
     assert camera.read() is None
     assert len(camera.skipped) == 2

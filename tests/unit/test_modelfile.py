@@ -106,6 +106,11 @@ def test_a_zip_bomb_of_other_members_does_not_matter(tmp_path: Path) -> None:
     assert read_model(write(tmp_path / "m.tflite", data.getvalue())).contract.labels
 
 
+def test_something_behind_the_end_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="follows its end"):
+        read_model(write(tmp_path / "m.tflite", WHOLE + b"junk"))
+
+
 def test_shipped_models_are_small_and_named() -> None:
     models = shipped()
     assert {"expression", "expression.float"} <= set(models)
