@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from edge_fer.sinks.fake import FakeSink
 
 from edge_fer.assemble import open_classifier
 from edge_fer.cameras.fake import FakeCamera
 from edge_fer.detectors.fake import FakeDetector
 from edge_fer.errors import DeviceError
 from edge_fer.pipeline import STAGES, Pipeline
+from edge_fer.sinks.fake import FakeSink
 from edge_fer.types import Box, Face, Frame, Observation
 
 FACE = Face(box=Box(x=10, y=10, w=60, h=60), score=0.8)
