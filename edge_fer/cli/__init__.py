@@ -7,6 +7,7 @@ modules import only light things at the top, so that ``--help`` stays fast.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -65,6 +66,8 @@ def build_app() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with the code that its error names."""
     words = sys.argv[1:] if arguments is None else arguments
+    # A SIGTERM tidies up as Ctrl-C does; `run`, which is meant to be ended so, has its own handler.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = _exit_code(words)
     try:
         sys.stdout.flush()

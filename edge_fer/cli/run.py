@@ -68,14 +68,14 @@ def run(
         raise ConfigError(
             "Both --json and the sink jsonl:- want stdout.", "Leave out one, or use jsonl:FILE."
         )
-    pipeline = build(settings, on_skip=talk.say)
     talk.detail(f"settings: {settings!r}")
-    talk.detail(f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}")
-    tally = _Tally()
     ended: DataError | None = None
     with ExitStack() as stack:
-        stack.callback(pipeline.close)
         stop = stack.enter_context(_stop_signals())
+        pipeline = build(settings, on_skip=talk.say)
+        stack.callback(pipeline.close)
+        talk.detail(f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}")
+        tally = _Tally()
         draw = stack.enter_context(_drawing(annotate))
         try:
             while not stop and (observation := pipeline.step()) is not None:

@@ -203,7 +203,8 @@ def test_a_recording_is_measured_to_its_end_and_not_stored(shared: Path, tmp_pat
     assert (tmp_path / "annotated.png").exists()
 
 
-def test_ctrl_c_leaves_a_partial_report_and_exits_7(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_partial_report_and_exits_7(tmp_path: Path, number: int) -> None:
     running = subprocess.Popen(
         [*BENCHMARK, "--seconds", "600", "--json", "-v", "--report", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -214,7 +215,7 @@ def test_ctrl_c_leaves_a_partial_report_and_exits_7(tmp_path: Path) -> None:
     for line in running.stderr:
         if line.strip() == "measuring":
             break
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, said = running.communicate(timeout=60)
     assert running.returncode == 7, said
     document = json.loads(out)
