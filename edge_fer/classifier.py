@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.backends.base import Array, Backend, TensorSpec
+from edge_fer.contract import TensorQuantisation
 from edge_fer.errors import ModelError
 from edge_fer.modelfile import ModelFile
 from edge_fer.preprocess import quantise, to_real
-from edge_fer.types import UNKNOWN, Expression, Image
+from edge_fer.types import UNKNOWN, Expression, Image, Reason
 
 __all__ = ["Classifier", "softmax"]
 
@@ -53,7 +54,6 @@ class Classifier:
         raw = self.raw(pixels)
         values = raw.astype(np.float64)
         if tensor is not None:
-            # int64 arithmetic would be exact as well; float64 holds every int8 difference.
             values = (values - tensor.zero_point) * tensor.scale
         if self.contract.output.kind == "probabilities":
             values = np.log(np.maximum(values, 1e-9))
@@ -103,7 +103,8 @@ class Classifier:
 
     def expression(self, p: NDArray[np.float64]) -> Expression:
         """What ``float64[C]`` probabilities say, by the contract's rule for unknown."""
-        label, reason = self.labels[int(p.argmax())], None
+        label = self.labels[int(p.argmax())]
+        reason: Reason | None = None
         threshold = (self.contract.output.unknown or {}).get("min_probability")
         if threshold is not None and p.max() < float(threshold):
             label, reason = UNKNOWN, "low_confidence"
@@ -111,7 +112,7 @@ class Classifier:
             label=label,
             probabilities=dict(zip(self.labels, p.tolist(), strict=True)),
             entropy=float(-(p * np.log(np.maximum(p, 1e-12))).sum()),
-            reason=reason,  # type: ignore[arg-type]
+            reason=reason,
         )
 
     def _check(self) -> None:
@@ -148,14 +149,11 @@ def _differences(what: str, tensor: TensorSpec, stated: Sequence[int]) -> list[s
     return [] if tensor.shape == tuple(stated) else [f"{what} {tensor.shape}, stated {stated}"]
 
 
-def _same(tensor: TensorSpec, stated: object) -> bool:
+def _same(tensor: TensorSpec, stated: TensorQuantisation | None) -> bool:
     have = tensor.quantisation
     if have is None or stated is None:
-        return have is None and stated is None
-    return (
-        have.zero_point == getattr(stated, "zero_point", None)
-        and abs(have.scale / getattr(stated, "scale", 1.0) - 1) < 1e-6
-    )
+        return have is stated
+    return have.zero_point == stated.zero_point and abs(have.scale / stated.scale - 1) < 1e-6
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

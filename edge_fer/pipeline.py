@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 
 import numpy as np
@@ -17,7 +17,6 @@ from edge_fer.types import (
     Expression,
     Face,
     Frame,
-    Image,
     Observation,
     ObservedFace,
     Sink,
@@ -28,18 +27,13 @@ __all__ = ["STAGES", "Pipeline", "Sight", "look"]
 STAGES = ("capture", "detect", "track", "preprocess", "classify", "smooth", "emit", "total")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What :func:`look` found in one frame: faces and expressions in the same order."""
 
-    __slots__ = ("expressions", "faces", "timings_ms")
-
-    def __init__(
-        self,
-        faces: tuple[Face, ...],
-        expressions: tuple[Expression, ...],
-        timings_ms: dict[str, float],
-    ) -> None:
-        self.faces, self.expressions, self.timings_ms = faces, expressions, timings_ms
+    faces: tuple[Face, ...]
+    expressions: tuple[Expression, ...]
+    timings_ms: Mapping[str, float]
 
 
 def look(frame: Frame, detector: Detector, classifier: Classifier) -> Sight:
@@ -50,13 +44,13 @@ def look(frame: Frame, detector: Detector, classifier: Classifier) -> Sight:
     spec = classifier.contract.input
     pixels = [crop(frame, detector.face_square(face), spec) for face in faces]
     cropped = perf_counter_ns()
-    expressions = classifier.classify(_stack(pixels)) if pixels else ()
+    expressions = classifier.classify(np.stack(pixels)) if pixels else ()
     classified = perf_counter_ns()
     timings = {"detect": _ms(started, detected)}
     if faces:
         timings["preprocess"] = _ms(detected, cropped)
         timings["classify"] = _ms(cropped, classified)
-    return Sight(faces, expressions, timings)
+    return Sight(faces=faces, expressions=expressions, timings_ms=timings)
 
 
 class Pipeline:
@@ -123,10 +117,6 @@ class Pipeline:
     def close(self) -> None:
         """Close camera, detector, classifier and sinks, in reverse order; twice is fine."""
         self._owned.close()
-
-
-def _stack(pixels: list[Image]) -> Image:
-    return np.stack(pixels)
 
 
 def _ms(begin_ns: int, end_ns: int) -> float:

@@ -13,6 +13,7 @@ its contract.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -140,12 +141,21 @@ def quantise(pixels: Image, spec: InputSpec, tensor: TensorQuantisation) -> NDAr
 
     One 256-entry table per channel; with the input pinned to 0..255 it is just ``uint8 - 128``.
     """
-    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], spec.channels, axis=1)
-    real = to_real(levels, spec).astype(np.float64)
-    table = np.clip(np.rint(real / tensor.scale) + tensor.zero_point, -128, 127).astype(np.int8)
+    table = _table(spec, tensor)
     if spec.channels == 1:
         return np.asarray(table[:, 0][pixels], np.int8)
     return np.stack([table[:, c][pixels[..., c]] for c in range(spec.channels)], axis=-1)
+
+
+# One per model in use: making the table takes longer than using it.
+@lru_cache(maxsize=16)
+def _table(spec: InputSpec, tensor: TensorQuantisation) -> NDArray[np.int8]:
+    """``int8[256, channels]``: what each gray level becomes."""
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], spec.channels, axis=1)
+    real = to_real(levels, spec).astype(np.float64)
+    table = np.clip(np.rint(real / tensor.scale) + tensor.zero_point, -128, 127).astype(np.int8)
+    table.flags.writeable = False
+    return np.asarray(table)
 
 
 def _three(luma: Image) -> Image:

@@ -162,8 +162,8 @@ def measure_accuracy(
     after = probabilities_of(quantised, faces, lambda done, _: on_progress(rows + done, 2 * rows))
     parent = quantised.contract.quantisation.parent_sha256
     clean = None
-    if faces.copy_of_training is not None and not faces.copy_of_training.all():
-        kept = ~faces.copy_of_training
+    kept = faces.clean
+    if kept is not None:
         clean = CleanRows(
             n=int(kept.sum()),
             reference_accuracy=top1(before[kept], faces.truth[kept]),

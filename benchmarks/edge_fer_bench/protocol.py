@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter_ns
 from typing import Any, Literal
@@ -39,7 +39,7 @@ class Protocol:
 
     def to_json(self) -> dict[str, Any]:
         """For the report."""
-        return {name: getattr(self, name) for name in type(self).__dataclass_fields__}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,6 @@ from edge_fer_convert.verify import output_kind
 
 __all__ = ["Listener", "Request", "convert"]
 
-_CHUNK = 64
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 
 from edge_fer.backends.base import Backend
 from edge_fer.errors import ConfigError, MissingExtra
@@ -50,6 +50,5 @@ def open_backend(
         )
     if name not in BACKENDS:
         raise ConfigError(f"There is no backend {name!r}.", f"Known: auto, {', '.join(BACKENDS)}.")
-    module, _, attribute = BACKENDS[name].partition(":")
-    backend: Backend = getattr(import_module(module), attribute)(flatbuffer, threads=threads)
+    backend: Backend = resolve_name(BACKENDS[name])(flatbuffer, threads=threads)
     return backend

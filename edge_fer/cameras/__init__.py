@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from edge_fer.cameras.orientation import Orientation
@@ -40,10 +40,7 @@ def open_camera(uri: str) -> Camera:
     place, known = CAMERAS[kind]
     chosen = options(uri, given, {**known, "rotate": _turn, "mirror": _flag})
     orientation = Orientation(rotate=chosen.pop("rotate", 0), mirror=chosen.pop("mirror", False))
-    module, _, attribute = place.partition(":")
-    camera: Camera = getattr(import_module(module), attribute)(
-        *path, orientation=orientation, **chosen
-    )
+    camera: Camera = resolve_name(place)(*path, orientation=orientation, **chosen)
     return camera
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from edge_fer.errors import ConfigError
@@ -31,7 +31,6 @@ def open_detector(uri: str) -> Detector:
     name, given = split_query(uri)
     if name not in DETECTORS:
         raise ConfigError(f"There is no detector {name!r}.", suggestion(name, DETECTORS))
-    path, known = DETECTORS[name]
-    module, _, attribute = path.partition(":")
-    detector: Detector = getattr(import_module(module), attribute)(**options(uri, given, known))
+    place, known = DETECTORS[name]
+    detector: Detector = resolve_name(place)(**options(uri, given, known))
     return detector

@@ -66,6 +66,12 @@ class LabelledFaces:
     def __len__(self) -> int:
         return len(self.truth)
 
+    @property
+    def clean(self) -> NDArray[np.bool_] | None:
+        """``bool[N]``, no copy of a Training row; None where none is, or it cannot be told."""
+        copies = self.copy_of_training
+        return None if copies is None or copies.all() else ~copies
+
 
 def load(
     path: Path, labels: Sequence[str], *, split: str | None, ferplus: Path | None = None

@@ -75,10 +75,9 @@ class Evaluation:
         }
 
     def _clean(self) -> dict[str, Any] | None:
-        copies = self.faces.copy_of_training
-        if copies is None or copies.all():
+        kept = self.faces.clean
+        if kept is None:
             return None
-        kept = ~copies
         return {
             "n": int(kept.sum()),
             "accuracy": top1(self.probabilities[kept], self.faces.truth[kept]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from pkgutil import resolve_name
 
 from edge_fer.errors import ConfigError
 from edge_fer.types import Sink
@@ -33,6 +33,5 @@ def open_sink(uri: str, model_sha256: str) -> Sink:
         raise ConfigError(f"There is no sink {uri!r}.", f"{suggestion(kind, SINKS)} {_REMEDY}")
     if not target:
         raise ConfigError(f"The sink {uri!r} names no file.", _REMEDY)
-    module, _, attribute = SINKS[kind].partition(":")
-    sink: Sink = getattr(import_module(module), attribute).open(target, model_sha256)
+    sink: Sink = resolve_name(SINKS[kind]).open(target, model_sha256)
     return sink
