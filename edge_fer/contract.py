@@ -27,12 +27,15 @@ __all__ = [
     "Metric",
     "ModelContract",
     "OutputSpec",
+    "QualityRange",
+    "QualityRanges",
     "Quantisation",
     "TensorQuantisation",
 ]
 
 SCHEMA: Literal["edge-fer/contract/1"] = "edge-fer/contract/1"
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -72,11 +75,50 @@ class InputSpec(_Part):
 
 
 class OutputSpec(_Part):
-    """What the graph ends in, and the temperature that its logits are divided by."""
+    """What the graph ends in, and the temperature that its logits are divided by.
+
+    ``unknown`` says when the runtime does not name an expression: below ``min_probability``, where
+    it is there; keys of later versions may stand beside it.
+    """
 
     kind: Literal["logits", "probabilities", "sigmoid"]
     temperature: Positive = 1.0
     unknown: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_probability(self) -> Self:
+        least = (self.unknown or {}).get("min_probability")
+        number = isinstance(least, int | float) and not isinstance(least, bool)
+        if least is not None and not (number and 0 <= least <= 1):
+            raise ValueError(f"unknown.min_probability is {least!r}, not a number from 0 to 1")
+        return self
+
+
+class QualityRange(_Part):
+    """First percentile, median and 99th percentile of one measure."""
+
+    p1: Finite
+    p50: Finite
+    p99: Finite
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.p1 <= self.p50 <= self.p99:
+            raise ValueError(f"percentiles {self.p1}, {self.p50}, {self.p99} are not in order")
+        return self
+
+
+class QualityRanges(_Part):
+    """The pictures that the model was chosen by, in the measures of :mod:`edge_fer.quality`.
+
+    ``n`` is how many there were. A crop far outside is none that the model was judged on.
+    """
+
+    n: int = Field(gt=0)
+    brightness: QualityRange
+    contrast: QualityRange
+    sharpness: QualityRange
+    noise: QualityRange
 
 
 class TensorQuantisation(_Part):
@@ -181,6 +223,7 @@ class ModelContract(_Part):
     calibration: Calibration | None = None
     metrics: tuple[Metric, ...] = ()
     golden: Golden | None = None
+    quality: QualityRanges | None = None
     licence: Licence
     provenance: dict[str, Any] = {}
 

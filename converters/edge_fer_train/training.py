@@ -1,17 +1,16 @@
 """The training loop: vote distributions, shaken faces, averaged weights, resumable to the epoch.
 
 The published recipe of FER+ (arXiv:1608.01041): the target is the crowd's distribution of votes
-(cross-entropy, "PLD"). AdamW with warm-up and cosine decay; the judged and kept weights
+(cross-entropy, "PLD"). Muon with warm-up and cosine decay; the judged and kept weights
 are an exponential moving average (Polyak and Juditsky, 1992), because single epochs jump by points.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,20 @@ from numpy.typing import NDArray
 
 from edge_fer.classifier import softmax
 from edge_fer.contract import InputSpec
-from edge_fer.errors import ConfigError, ModelError
+from edge_fer.errors import ModelError
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.metrics import macro_recall, top1
-from edge_fer.files import atomic_write
 from edge_fer.preprocess import fit, to_real
 from edge_fer.types import Image
 from edge_fer_train.augment import Augmentation
+from edge_fer_train.batches import Batches, Mixing, prefetch
+from edge_fer_train.checkpoint import Epoch, State
+from edge_fer_train.muon import muon
+from edge_fer_train.normalisation import fast_batch_normalisation
+from edge_fer_train.outliers import Outliers
 from edge_fer_train.zoo import build, count_macs
 
-__all__ = ["Epoch", "Recipe", "TrainedModel", "draw", "fit_temperature", "train"]
+__all__ = ["Recipe", "TrainedModel", "fit_temperature", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,33 +41,24 @@ class Recipe:
     """Everything that decides the outcome, and so stands in the run record.
 
     ``balance`` draws class c in proportion to ``n_c ** (1 - balance)``: 0 leaves the data as
-    it is, 1 makes classes equal. ``averaging`` is the moving average's decay per step.
+    it is, 1 makes classes equal. ``averaging`` is the moving average's decay per step;
+    ``outliers`` the share of each batch that is made unreadable, where there is something to
+    make outliers from.
     """
 
     arch: str = "resnet10"
     epochs: int = 60
     batch: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 0.05
     warm_up_epochs: float = 2.0
     averaging: float = 0.998
     balance: float = 0.25
+    outliers: float = 0.12
     precision: str = "float32"
     seed: int = 1
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """One line of the curve; accuracies are those of the averaged weights on ``validation``."""
-
-    epoch: int
-    loss: float
-    learning_rate: float
-    validation_accuracy: float
-    validation_macro_recall: float
-    validation_nll: float
-    seconds: float
+    mixing: Mixing = field(default_factory=Mixing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +79,9 @@ def train(
     training: LabelledFaces,
     validation: LabelledFaces,
     run_dir: Path,
+    *,
+    outliers: Outliers | None = None,
+    initial: Any = None,
     on_step: Callable[[int, int, float], None] = lambda done, total, loss: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> TrainedModel:
@@ -93,9 +90,11 @@ def train(
     Args:
         recipe: see :class:`Recipe`.
         spec: what the model takes.
-        training: rows to learn from.
+        training: rows to learn from; ``target`` is what is learnt.
         validation: rows that choose the epoch and the temperature.
         run_dir: holds ``checkpoint.npz`` after each epoch.
+        outliers: what unreadable pictures are made from; none without.
+        initial: a Keras model whose weights to begin with, wherever shapes agree.
         on_step: called with steps done, steps in the epoch, loss.
         on_epoch: called after each epoch.
 
@@ -107,29 +106,40 @@ def train(
 
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy("mixed_bfloat16" if recipe.precision == "bfloat16" else "float32")
-    model = build(recipe.arch, spec, len(training.labels))
+    model = build(recipe.arch, spec, len(training.labels), fast_batch_normalisation)
+    if initial is not None:
+        _begin_with(model, initial)
     steps = max(1, len(training) // recipe.batch)
-    optimizer = keras.optimizers.AdamW(
+    optimizer = muon(
         keras.optimizers.schedules.CosineDecay(
             0.0,
             decay_steps=max(1, int(steps * (recipe.epochs - recipe.warm_up_epochs))),
             warmup_target=recipe.learning_rate,
             warmup_steps=max(1, int(steps * recipe.warm_up_epochs)),
         ),
-        weight_decay=recipe.weight_decay,
+        recipe.weight_decay,
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
 
-    state = _State(run_dir / "checkpoint.npz", _fingerprint(recipe, training), model)
+    state = State(run_dir / "checkpoint.npz", _fingerprint(recipe, training, outliers), model)
     state.resume()
+    batches = Batches(
+        faces=training,
+        spec=spec,
+        size=recipe.batch,
+        balance=recipe.balance,
+        augmentation=recipe.augmentation,
+        mixing=recipe.mixing,
+        outliers=outliers,
+        outlier_share=recipe.outliers,
+    )
     held_out = np.stack([fit(image, spec) for image in validation.images])
     for number in range(len(state.curve), recipe.epochs):
         began, losses = time.monotonic(), []
         rng = np.random.default_rng((recipe.seed, number))
-        batches = _batches(recipe, spec, training, rng, steps)
-        for done, (pixels, targets) in enumerate(_prefetch(batches), 1):
+        for done, (pixels, targets) in enumerate(prefetch(batches.epoch(rng, steps)), 1):
             losses.append(float(model.train_on_batch(to_real(pixels, spec), targets)))
             state.average(recipe.averaging)
             on_step(done, steps, float(np.mean(losses[-50:])))
@@ -165,71 +175,30 @@ def _nll(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: flo
     return float(-np.log(np.maximum(p, 1e-12)).mean())
 
 
-def _fingerprint(recipe: Recipe, training: LabelledFaces) -> str:
+def _fingerprint(recipe: Recipe, training: LabelledFaces, outliers: Outliers | None) -> str:
     return json.dumps(
-        {"recipe": asdict(recipe), "data": training.sha256, "n": len(training)}, sort_keys=True
+        {
+            "recipe": asdict(recipe),
+            "data": training.sha256,
+            "n": len(training),
+            "target": hashlib.sha256(training.target.tobytes()).hexdigest(),
+            "outliers": [] if outliers is None else [*map(list, outliers.sources)],
+        },
+        sort_keys=True,
     )
 
 
-class _State:
-    """Model, optimizer, averaged weights and curve, saved together after each epoch."""
-
-    def __init__(self, path: Path, fingerprint: str, model: Any) -> None:
-        self.path, self.fingerprint, self.model = path, fingerprint, model
-        self.averaged: list[NDArray[np.float32]] = [w.copy() for w in model.get_weights()]
-        self.best: list[NDArray[np.float32]] = [w.copy() for w in self.averaged]
-        self.curve: list[Epoch] = []
-        self.steps = 0
-
-    def average(self, decay: float) -> None:
-        self.steps += 1
-        keep = min(decay, (1 + self.steps) / (10 + self.steps))
-        for i, now in enumerate(self.model.get_weights()):
-            self.averaged[i] = keep * self.averaged[i] + (1 - keep) * now
-
-    def finish(self, epoch: Epoch) -> None:
-        if all(epoch.validation_accuracy >= e.validation_accuracy for e in self.curve):
-            self.best = [w.copy() for w in self.averaged]
-        self.curve.append(epoch)
-        arrays: dict[str, Any] = {
-            "fingerprint": np.array(self.fingerprint),
-            "curve": np.array(json.dumps([asdict(e) for e in self.curve])),
-            "steps": np.array(self.steps),
-        }
-        for name, group in self._groups():
-            for i, value in enumerate(group):
-                arrays[f"{name}_{i}"] = value
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.path) as file:
-            np.savez(file, **arrays)
-
-    def resume(self) -> None:
-        if not self.path.exists():
-            return
-        with np.load(self.path) as stored:
-            if str(stored["fingerprint"]) != self.fingerprint:
-                raise ConfigError(
-                    f"{self.path} belongs to a run with another recipe or other data.",
-                    "Name another folder with --resume, or remove this one to start afresh.",
-                )
-            self.curve = [Epoch(**e) for e in json.loads(str(stored["curve"]))]
-            self.steps = int(stored["steps"])
-            for name, group in self._groups():
-                for i in range(len(group)):
-                    group[i] = stored[f"{name}_{i}"]
-                if name == "variables":
-                    for variable, value in zip(self._variables(), group, strict=True):
-                        variable.assign(value)
-
-    def _variables(self) -> list[Any]:
-        return [*self.model.variables, *self.model.optimizer.variables]
-
-    def _groups(self) -> list[tuple[str, list[Any]]]:
-        now = [np.asarray(v) for v in self._variables()]
-        return [("averaged", self.averaged), ("best", self.best), ("variables", now)]
+def _begin_with(model: Any, initial: Any) -> None:
+    """Take over the weights layer by layer, in order, wherever the shapes agree."""
+    theirs = [layer for layer in initial.layers if layer.weights]
+    ours = [layer for layer in model.layers if layer.weights]
+    for mine, other in zip(ours, theirs, strict=False):
+        values = other.get_weights()
+        if [w.shape for w in mine.get_weights()] == [w.shape for w in values]:
+            mine.set_weights(values)
 
 
-def _averaged_logits(state: _State, spec: InputSpec, pixels: Image) -> NDArray[np.float32]:
+def _averaged_logits(state: State, spec: InputSpec, pixels: Image) -> NDArray[np.float32]:
     own = state.model.get_weights()
     state.model.set_weights(state.averaged)
     logits = np.asarray(state.model.predict(to_real(pixels, spec), batch_size=256, verbose=0))
@@ -238,7 +207,7 @@ def _averaged_logits(state: _State, spec: InputSpec, pixels: Image) -> NDArray[n
 
 
 def _outcome(
-    recipe: Recipe, spec: InputSpec, validation: LabelledFaces, held_out: Image, state: _State
+    recipe: Recipe, spec: InputSpec, validation: LabelledFaces, held_out: Image, state: State
 ) -> TrainedModel:
     import keras
 
@@ -255,48 +224,3 @@ def _outcome(
         parameters=int(model.count_params()),
         macs=count_macs(model),
     )
-
-
-def _batches(
-    recipe: Recipe,
-    spec: InputSpec,
-    faces: LabelledFaces,
-    rng: np.random.Generator,
-    steps: int,
-) -> Iterator[tuple[Image, NDArray[np.float32]]]:
-    order = draw(faces.truth, recipe.balance, rng)
-    for start in range(0, steps * recipe.batch, recipe.batch):
-        chosen = order[start : start + recipe.batch]
-        pixels = recipe.augmentation.batch([faces.images[i] for i in chosen], spec, rng)
-        yield pixels, faces.target[chosen]
-
-
-def draw(truth: NDArray[np.int64], balance: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """As many row numbers as there are rows; each row about equally often within its class."""
-    count = np.bincount(truth).astype(np.float64)
-    weight = count[truth] ** -balance
-    copies = weight / weight.sum() * len(truth)
-    edges = np.floor(np.cumsum(copies) + rng.random())
-    repeats = np.diff(edges, prepend=0.0).astype(np.int64)
-    order = rng.permutation(np.repeat(np.arange(len(truth)), repeats))
-    return np.resize(order, len(truth))
-
-
-def _prefetch(batches: Iterator[Any], depth: int = 4) -> Iterator[Any]:
-    """Make the next batches on a thread while the model learns from this one."""
-    ready: queue.Queue[Any] = queue.Queue(depth)
-    end = object()
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                ready.put(batch)
-            ready.put(end)
-        except Exception as err:  # handed to the consumer, who raises it
-            ready.put(err)
-
-    threading.Thread(target=work, daemon=True).start()
-    while (item := ready.get()) is not end:
-        if isinstance(item, Exception):
-            raise item
-        yield item

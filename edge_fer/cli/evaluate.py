@@ -83,6 +83,13 @@ def _print(document: dict[str, Any]) -> None:
             f"without pixel copies of Training rows: {100 * clean['accuracy']:.2f} % "
             f"(n {clean['n']})"
         )
+    accepted = document["accepted"]
+    if accepted["coverage"] < 1:
+        right = "-" if accepted["accuracy"] is None else f"{100 * accepted['accuracy']:.2f} %"
+        console.print(
+            f"named (not called unknown): {100 * accepted['coverage']:.2f} % of the rows; "
+            f"accuracy of those: {right}"
+        )
     table = Table("class", box=None)
     for name in ("n", "recall", "precision", "F1"):
         table.add_column(name, justify="right")

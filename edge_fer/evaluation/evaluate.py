@@ -33,13 +33,13 @@ class Evaluation:
     Attributes:
         faces: the rows.
         probabilities: ``float64[N, C]``.
-        unknown_rate: share of rows that the runtime would have called unknown; top-1 is scored
+        accepted: ``bool[N]``, not what the runtime would have called unknown; top-1 is scored
             without it.
     """
 
     faces: LabelledFaces
     probabilities: NDArray[np.float64]
-    unknown_rate: float
+    accepted: NDArray[np.bool_]
 
     @property
     def matrix(self) -> NDArray[np.int64]:
@@ -69,7 +69,8 @@ class Evaluation:
             "macro_f1": macro_f1(matrix),
             "ece": expected_calibration_error(p, faces.truth),
             "clean": self._clean(),
-            "unknown_rate": self.unknown_rate,
+            "unknown_rate": float((~self.accepted).mean()),
+            "accepted": self._accepted(),
             "per_class": self._per_class(matrix),
             "confusion": matrix.tolist(),
         }
@@ -82,6 +83,11 @@ class Evaluation:
             "n": int(kept.sum()),
             "accuracy": top1(self.probabilities[kept], self.faces.truth[kept]),
         }
+
+    def _accepted(self) -> dict[str, float | None]:
+        kept = self.accepted
+        right = top1(self.probabilities[kept], self.faces.truth[kept]) if kept.any() else None
+        return {"coverage": float(kept.mean()), "accuracy": right}
 
     def _per_class(self, matrix: NDArray[np.int64]) -> dict[str, dict[str, float | int | None]]:
         recalls, precisions, rows = recall(matrix), precision(matrix), matrix.sum(axis=1)
@@ -126,8 +132,8 @@ def evaluate(
 ) -> Evaluation:
     """Run the model over a split; ``faces.labels`` must be the model's."""
     p = probabilities_of(classifier, faces, on_step)
-    unknown = sum(classifier.expression(row).label == UNKNOWN for row in p)
-    return Evaluation(faces=faces, probabilities=p, unknown_rate=unknown / len(faces))
+    accepted = np.array([classifier.expression(row).label != UNKNOWN for row in p], bool)
+    return Evaluation(faces=faces, probabilities=p, accepted=accepted)
 
 
 def _finite(value: float) -> float | None:

@@ -11,7 +11,14 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec
+from edge_fer.contract import (
+    InputSpec,
+    Licence,
+    ModelContract,
+    OutputSpec,
+    QualityRange,
+    QualityRanges,
+)
 from edge_fer.evaluation.labels import FER2013_7
 from edge_fer_train.record import _keras_bytes
 
@@ -50,11 +57,15 @@ def contract() -> ModelContract:
     spec = InputSpec(
         height=SIDE, width=SIDE, channels=1, colour="gray", scale=(1 / 255,), offset=(0.0,)
     )
+    measure = QualityRange(p1=1.0, p50=2.0, p99=3.0)
     return ModelContract(
         labels=FER2013_7,
         label_scheme="fer2013-7",
         input=spec,
-        output=OutputSpec(kind="logits", temperature=1.5),
+        output=OutputSpec(kind="logits", temperature=1.5, unknown={"min_probability": 0.25}),
+        quality=QualityRanges(
+            n=9, brightness=measure, contrast=measure, sharpness=measure, noise=measure
+        ),
         licence=Licence(code="Apache-2.0", weights="Apache-2.0"),
         provenance={"arch": "tiny"},
     )

@@ -326,9 +326,10 @@ def test_evaluate_gives_every_field(fer2013: Path) -> None:
     assert low < document["accuracy"] < high
     assert set(document) == {
         "schema", "model", "data", "labels", "accuracy", "ci95", "macro_recall", "macro_f1", "ece",
-        "clean", "unknown_rate", "per_class", "confusion",
+        "clean", "unknown_rate", "accepted", "per_class", "confusion",
     }  # fmt: skip
     assert list(document["per_class"]) == list(FERPLUS8)
+    assert document["accepted"]["coverage"] == pytest.approx(1 - document["unknown_rate"])
     matrix = np.array(document["confusion"])
     assert np.trace(matrix) / matrix.sum() == pytest.approx(document["accuracy"])
 

@@ -94,6 +94,10 @@ def test_what_is_written(converted: tuple[OutputFiles, dict[str, Any]], made: Pa
     contract = int8.contract
     assert contract.labels == original.contract.labels
     assert (contract.label_scheme, contract.output.temperature) == ("fer2013-7", 1.5)
+    for made_of in (contract, original.contract):
+        assert made_of.output.unknown == {"min_probability": 0.25}
+        assert made_of.quality is not None
+        assert (made_of.quality.n, made_of.quality.noise.p99) == (9, 3.0)
     assert contract.quantisation.recipe == "static_wi8_ai8"
     assert contract.quantisation.parent_sha256 == original.flatbuffer_sha256
     assert contract.quantisation.input is not None
@@ -112,7 +116,7 @@ def test_what_is_written(converted: tuple[OutputFiles, dict[str, Any]], made: Pa
         classifier = Classifier(model, open_backend("litert", model.flatbuffer))
         found = classifier.golden_error()
         classifier.close()
-        assert found == (8, 0.0)
+        assert found == (4, 0.0)
 
     assert json.loads(files.report_json.read_text()) == report
     assert report["graph"]["full_integer"] is True

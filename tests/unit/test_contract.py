@@ -110,3 +110,45 @@ def test_the_shipped_models_say_what_they_are(name: str) -> None:
 def test_the_two_schemes_name_the_same_classes_but_contempt() -> None:
     assert set(FERPLUS8) - set(FER2013_7) == {"contempt"}
     assert set(FER2013_7) <= set(FERPLUS8)
+
+
+QUALITY = {"n": 9} | {
+    name: {"p1": 1.0, "p50": 2.0, "p99": 3.5}
+    for name in ("brightness", "contrast", "sharpness", "noise")
+}
+
+
+def test_quality_comes_back_and_is_not_asked_of_older_contracts() -> None:
+    assert parse({}).quality is None
+    found = parse({"quality": QUALITY})
+    assert found.quality is not None
+    assert found.quality.noise.p99 == 3.5
+    assert ModelContract.parse(found.to_json(), "x") == found
+    assert json.loads(found.to_json())["quality"] == QUALITY
+    assert ModelContract.parse(parse({}).to_json(), "x").quality is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"n": 0}, "quality.n"),
+        ({"noise": {"p1": 1, "p50": 2}}, "quality.noise.p99"),
+        ({"noise": {"p1": 3, "p50": 2, "p99": 4}}, "not in order"),
+        ({"contrast": {"p1": 1, "p50": 2, "p99": float("inf")}}, "quality.contrast.p99"),
+    ],
+)
+def test_broken_quality_is_named(changes: dict[str, object], where: str) -> None:
+    with pytest.raises(ModelError, match=where):
+        parse({"quality": QUALITY | changes})
+
+
+@pytest.mark.parametrize("least", [0, 0.5, 1.0, None])
+def test_the_threshold_of_unknown_is_a_probability(least: float | None) -> None:
+    output = {"kind": "logits", "unknown": {"min_probability": least, "later": "key"}}
+    assert parse({"output": output}).output.unknown == {"min_probability": least, "later": "key"}
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.5, "0.5", True, float("nan"), [0.5]])
+def test_a_threshold_that_is_none_is_refused(least: object) -> None:
+    with pytest.raises(ModelError, match=r"min_probability is .* not a number from 0 to 1"):
+        parse({"output": {"kind": "logits", "unknown": {"min_probability": least}}})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_tflite import LABELS, pictures, tiny_contract, tiny_float, tiny_spec
 
+from edge_fer.contract import OutputSpec, QualityRange, QualityRanges
 from edge_fer.errors import ModelError
 from edge_fer.modelfile import read_model
 from edge_fer.preprocess import to_real
@@ -17,6 +18,7 @@ from edge_fer_convert.comparison import compare
 from edge_fer_convert.graph import Graph, from_object, to_object
 from edge_fer_convert.quantise import quantise
 from edge_fer_convert.ranges import Ranges, measure
+from edge_fer_convert.source import KerasSource, choose_labels, first_contract
 from edge_fer_convert.verify import check_full_integer, graph_summary, output_kind
 
 
@@ -88,8 +90,30 @@ def test_a_finished_file_carries_its_contract_and_golden_vectors(tmp_path: Path)
     assert model.sha256 == made.model.sha256
     assert model.contract.labels == LABELS
     assert model.contract.golden is not None
-    assert model.contract.golden.n == 8
+    assert model.contract.golden.n == 4
     assert finished(tmp_path).data == made.data
+
+
+def test_what_the_training_said_of_unknown_and_quality_reaches_both_files(tmp_path: Path) -> None:
+    measure = QualityRange(p1=1.0, p50=2.0, p99=3.0)
+    quality = QualityRanges(
+        n=9, brightness=measure, contrast=measure, sharpness=measure, noise=measure
+    )
+    output = OutputSpec(kind="logits", temperature=1.5, unknown={"min_probability": 0.4})
+    draft = tiny_contract(output=output, quality=quality)
+    source = KerasSource(path=Path("m.keras"), sha256="0", draft=draft)
+    shape = (draft.input.height, draft.input.width, draft.input.channels)
+    contract, _ = first_contract(source, choose_labels(source, None), shape, "logits", None)
+    model = tiny_float()
+    int8 = Candidate.quantised(model, contract, ranges_of(model))
+    for name, candidate in (
+        ("int8", int8),
+        ("float", Candidate(flatbuffer=model, contract=contract)),
+    ):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(candidate.finish(path).data)
+        found = read_model(path).contract
+        assert (found.output, found.quality) == (output, quality)
 
 
 def test_rubbish_is_no_flatbuffer() -> None:

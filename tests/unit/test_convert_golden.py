@@ -32,12 +32,12 @@ def spec(side: int, channels: int) -> InputSpec:
 
 def test_these_very_bytes() -> None:
     digest = hashlib.sha256(golden_pixels(spec(48, 1)).tobytes()).hexdigest()
-    assert digest == "d9b41b4a47f796b943633119dce8c70d91d12f5d12041a3526949aa0a3ab874b"
+    assert digest == "ba63c31105ecbbe8419b200073428866e0bea8db09dd3994fedcc72acfbacf19"
 
 
 def test_smooth_and_noisy_pictures_use_the_whole_range() -> None:
     pixels = golden_pixels(spec(48, 1))
-    assert pixels.shape == (8, 48, 48, 1)
+    assert pixels.shape == (4, 48, 48, 1)
     assert pixels.dtype == np.uint8
     rough = [np.abs(np.diff(p.astype(int), axis=0)).mean() for p in pixels]
     assert rough == sorted(rough)
@@ -72,6 +72,6 @@ def test_a_float_model_takes_the_first() -> None:
     np.testing.assert_array_equal(steady, golden_pixels(tiny_spec()))
 
 
-@pytest.mark.parametrize(("side", "channels", "count"), [(48, 1, 8), (112, 3, 6), (224, 3, 2)])
+@pytest.mark.parametrize(("side", "channels", "count"), [(48, 1, 4), (160, 3, 3), (224, 3, 2)])
 def test_large_inputs_get_fewer(side: int, channels: int, count: int) -> None:
     assert golden_pixels(spec(side, channels)).shape == (count, side, side, channels)

@@ -1,0 +1,106 @@
+"""What a run leaves after each epoch: model, optimiser, averaged weights and curve, in one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_fer.errors import ConfigError
+from edge_fer.files import atomic_write
+
+__all__ = ["Epoch", "State"]
+
+# Averaging copies all weights to the host; every few steps give the same average.
+_AVERAGE_EVERY = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One line of the curve; accuracies are those of the averaged weights on ``validation``."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    validation_accuracy: float
+    validation_macro_recall: float
+    validation_nll: float
+    seconds: float
+
+
+class State:
+    """A run as it stands.
+
+    Args:
+        path: the checkpoint; written by :meth:`finish`, read by :meth:`resume`.
+        fingerprint: recipe and data; a checkpoint of another run is refused.
+        model: compiled, its optimiser built.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, model: Any) -> None:
+        self.path, self.fingerprint, self.model = path, fingerprint, model
+        self.averaged: list[NDArray[np.float32]] = [w.copy() for w in model.get_weights()]
+        self.best: list[NDArray[np.float32]] = [w.copy() for w in self.averaged]
+        self.curve: list[Epoch] = []
+        self.steps = 0
+
+    def average(self, decay: float) -> None:
+        """Take the weights of this step into the moving average."""
+        self.steps += 1
+        if self.steps % _AVERAGE_EVERY:
+            return
+        keep = min(decay, (1 + self.steps) / (10 + self.steps)) ** _AVERAGE_EVERY
+        for i, now in enumerate(self.model.get_weights()):
+            self.averaged[i] += (1 - keep) * (now - self.averaged[i])
+
+    def finish(self, epoch: Epoch) -> None:
+        """Add an epoch to the curve and save everything, atomically."""
+        if all(epoch.validation_accuracy >= e.validation_accuracy for e in self.curve):
+            self.best = [w.copy() for w in self.averaged]
+        self.curve.append(epoch)
+        arrays: dict[str, Any] = {
+            "fingerprint": np.array(self.fingerprint),
+            "curve": np.array(json.dumps([asdict(e) for e in self.curve])),
+            "steps": np.array(self.steps),
+        }
+        for name, group in self._groups():
+            for i, value in enumerate(group):
+                arrays[f"{name}_{i}"] = value
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.path) as file:
+            np.savez(file, **arrays)
+
+    def resume(self) -> None:
+        """Go on where the checkpoint stopped, if there is one.
+
+        Raises:
+            ConfigError: it belongs to a run with another recipe or other data.
+        """
+        if not self.path.exists():
+            return
+        with np.load(self.path) as stored:
+            if str(stored["fingerprint"]) != self.fingerprint:
+                raise ConfigError(
+                    f"{self.path} belongs to a run with another recipe or other data.",
+                    "Name another folder with --resume, or remove this one to start afresh.",
+                )
+            self.curve = [Epoch(**e) for e in json.loads(str(stored["curve"]))]
+            self.steps = int(stored["steps"])
+            for name, group in self._groups():
+                for i in range(len(group)):
+                    group[i] = stored[f"{name}_{i}"]
+                if name == "variables":
+                    for variable, value in zip(self._variables(), group, strict=True):
+                        variable.assign(value)
+
+    def _variables(self) -> Sequence[Any]:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _groups(self) -> list[tuple[str, list[Any]]]:
+        now = [np.asarray(v) for v in self._variables()]
+        return [("averaged", self.averaged), ("best", self.best), ("variables", now)]

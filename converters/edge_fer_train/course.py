@@ -1,0 +1,179 @@
+"""A whole training: read the data, ask or train teachers, train, choose what counts as unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_fer.contract import InputSpec, QualityRanges
+from edge_fer.evaluation.data import LabelledFaces, labelled, read, select
+from edge_fer.evaluation.labels import SCHEMES
+from edge_fer.evaluation.metrics import confusion
+from edge_fer.preprocess import fit
+from edge_fer.types import Image
+from edge_fer_train.checkpoint import Epoch
+from edge_fer_train.distillation import Teacher, blend, read_keras
+from edge_fer_train.folds import CrossFit, cross_fit
+from edge_fer_train.outliers import Outliers, read_outliers, scene_crop
+from edge_fer_train.rejection import Rejection, choose_unknown, quality_ranges
+from edge_fer_train.robustness import keras_probabilities
+from edge_fer_train.training import Recipe, TrainedModel, train
+
+__all__ = ["Course", "Finished", "follow"]
+
+_PER_SCENE = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What is learnt from what.
+
+    Attributes:
+        data, ferplus: the rows, see :func:`edge_fer.evaluation.data.read`.
+        scheme: label scheme.
+        recipe: of the model.
+        spec: what it takes.
+        run_dir: for checkpoints.
+        teachers: earlier runs whose opinion goes into the targets.
+        teacher_weight: how much of it, 0 to 1.
+        folds: how many teachers to train first, each on the rows that the others judge; 0 for none.
+        fold_recipe: of those.
+        outliers: zips or folders that outliers are made from.
+        initial: a Keras model whose weights to begin with.
+    """
+
+    data: Path
+    ferplus: Path | None
+    scheme: str
+    recipe: Recipe
+    spec: InputSpec
+    run_dir: Path
+    teachers: tuple[Path, ...]
+    teacher_weight: float
+    folds: int
+    fold_recipe: Recipe
+    outliers: tuple[Path, ...]
+    initial: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The outcome, what it was learnt from, and what ``validation`` says of it.
+
+    ``confusion`` is ``int64[C, C]``, rows are the truth.
+    """
+
+    course: Course
+    training: LabelledFaces
+    validation: LabelledFaces
+    outliers: Outliers
+    teachers: tuple[Teacher, ...]
+    cross_fit: CrossFit | None
+    trained: TrainedModel
+    confusion: NDArray[np.int64]
+    rejection: Rejection
+    quality: QualityRanges
+
+    def sources(self) -> dict[str, Any]:
+        """Teachers, outliers and out-of-fold figures, for the run record."""
+        return {
+            "teachers": [{"file": t.path.name, "sha256": t.sha256} for t in self.teachers],
+            "teacher_weight": self.course.teacher_weight,
+            "outliers": [{"file": n, "sha256": h} for n, h in self.outliers.sources],
+            "cross_fit": None if self.cross_fit is None else self.cross_fit.to_json(),
+        }
+
+
+def follow(
+    course: Course,
+    *,
+    on_note: Callable[[str], None] = lambda text: None,
+    on_step: Callable[[int, int, float], None] = lambda done, total, loss: None,
+    on_epoch: Callable[[str, Epoch], None] = lambda what, epoch: None,
+) -> Finished:
+    """Do it all, going on wherever an earlier call with the same course was stopped.
+
+    Args:
+        course: what to do.
+        on_note: called with a sentence at each stage.
+        on_step: called with steps done, steps in the epoch, loss.
+        on_epoch: called with what is being trained and its epoch.
+
+    Raises:
+        ConfigError: ``run_dir`` holds another run.
+        DataError: data or outliers cannot be read.
+        ModelError: a teacher cannot be read, or the loss is no longer a number.
+    """
+    rows = read(course.data, course.ferplus)
+    training = labelled(rows, SCHEMES[course.scheme], split="Training")
+    validation = labelled(rows, SCHEMES[course.scheme], split="validation")
+    outliers = read_outliers(rows, select(rows, training.split)[1], course.outliers)
+    on_note(f"{len(training)} rows to learn from, {len(validation)} to choose by")
+
+    teachers = tuple(Teacher.read(path, training.labels) for path in course.teachers)
+    opinions = [teacher.opinion(training, course.spec) for teacher in teachers]
+    crossed = None
+    if course.folds:
+        on_note(f"{course.folds} models judge the rows that they have not seen")
+        crossed = cross_fit(
+            course.fold_recipe,
+            course.spec,
+            training,
+            validation,
+            course.run_dir,
+            course.folds,
+            outliers=outliers,
+            on_step=on_step,
+            on_epoch=lambda fold, epoch: on_epoch(f"fold {fold + 1}/{course.folds} ", epoch),
+        )
+        opinions.append(crossed.probabilities)
+    target = blend(training, opinions, course.teacher_weight) if opinions else training
+    trained = train(
+        course.recipe,
+        course.spec,
+        target,
+        validation,
+        course.run_dir,
+        outliers=outliers,
+        initial=None if course.initial is None else read_keras(course.initial)[0],
+        on_step=on_step,
+        on_epoch=lambda epoch: on_epoch("", epoch),
+    )
+    on_note("choosing what counts as unknown")
+    pixels = np.stack([fit(image, course.spec) for image in validation.images])
+    probabilities = keras_probabilities(trained.model, course.spec, trained.temperature)
+    said = probabilities(pixels).argmax(axis=1)
+    return Finished(
+        course=course,
+        training=training,
+        validation=validation,
+        outliers=outliers,
+        teachers=teachers,
+        cross_fit=crossed,
+        trained=trained,
+        confusion=confusion(said, validation.truth, len(validation.labels)),
+        rejection=choose_unknown(
+            probabilities,
+            pixels,
+            validation.truth,
+            course.spec,
+            seed=course.recipe.seed,
+            non_faces=_non_faces(outliers, course.spec),
+        ),
+        quality=quality_ranges(pixels),
+    )
+
+
+def _non_faces(outliers: Outliers, spec: InputSpec) -> Image | None:
+    """Crops of the scenes that were kept aside."""
+    if not outliers.test_scenes:
+        return None
+    rng = np.random.default_rng(0)
+    return np.stack(
+        [scene_crop(s, spec, rng) for s in outliers.test_scenes for _ in range(_PER_SCENE)]
+    )

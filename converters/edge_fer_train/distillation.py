@@ -1,0 +1,111 @@
+"""Learning from larger models: their opinion of each row, mixed into the crowd's votes.
+
+Hinton et al. (arXiv:1503.02531), with the temperature that calibrates each teacher instead of a
+tuned one. A teacher sees the plain face and its mirror image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_fer.classifier import softmax
+from edge_fer.contract import InputSpec, ModelContract
+from edge_fer.errors import ConfigError, ModelError
+from edge_fer.evaluation.data import LabelledFaces
+from edge_fer.preprocess import fit, to_real
+from edge_fer_train.record import CONTRACT_MEMBER
+
+__all__ = ["Teacher", "blend", "opinion", "read_keras"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Teacher:
+    """A model of an earlier run."""
+
+    path: Path
+    sha256: str
+    model: Any
+    temperature: float
+
+    @classmethod
+    def read(cls, path: Path, labels: Sequence[str]) -> Teacher:
+        """Read the ``.keras`` file of a run.
+
+        Raises:
+            ConfigError: its labels are not ``labels``.
+            ModelError: it is missing, no Keras file, or carries no contract.
+        """
+        model, contract = read_keras(path)
+        if contract.labels != tuple(labels):
+            raise ConfigError(
+                f"{path} names {', '.join(contract.labels)}; a teacher needs the labels of "
+                f"what it teaches: {', '.join(labels)}.",
+                "Train the teacher with the same --labels.",
+            )
+        return cls(
+            path=path,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            model=model,
+            temperature=contract.output.temperature,
+        )
+
+    def opinion(self, faces: LabelledFaces, spec: InputSpec) -> NDArray[np.float32]:
+        """See :func:`opinion`."""
+        return opinion(self.model, self.temperature, faces, spec)
+
+
+def read_keras(path: Path) -> tuple[Any, ModelContract]:
+    """The model and the contract of a run's ``.keras`` file.
+
+    Raises:
+        ModelError: missing, not a Keras file, or without a contract.
+    """
+    import keras
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            contract = ModelContract.parse(archive.read(CONTRACT_MEMBER), str(path))
+        return keras.models.load_model(path, compile=False), contract
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+        raise ModelError(
+            f"{path} is no model of an earlier run: {err}.",
+            "Give the .keras file that edge-fer train wrote.",
+        ) from err
+
+
+def opinion(
+    model: Any, temperature: float, faces: LabelledFaces, spec: InputSpec
+) -> NDArray[np.float32]:
+    """``float32[N, C]``: the model's probabilities for each face, averaged with its mirror image.
+
+    Args:
+        model: Keras, from real input to logits.
+        temperature: that its logits are divided by.
+        faces: the rows.
+        spec: the model's input.
+    """
+    pixels = np.stack([fit(image, spec) for image in faces.images])
+    plain, mirrored = (
+        softmax(
+            np.asarray(model.predict(to_real(view, spec), batch_size=256, verbose=0)) / temperature
+        )
+        for view in (pixels, pixels[:, :, ::-1])
+    )
+    return np.asarray((plain + mirrored) / 2, np.float32)
+
+
+def blend(
+    faces: LabelledFaces, opinions: Sequence[NDArray[np.float32]], weight: float
+) -> LabelledFaces:
+    """The same rows with ``weight`` parts of the teachers' mean opinion in the target."""
+    teachers = np.mean(np.stack(opinions), axis=0)
+    target = (1 - weight) * faces.target + weight * teachers
+    return replace(faces, target=target.astype(np.float32))

@@ -1,0 +1,238 @@
+"""Pictures that no expression can be read from, so that the model learns to be unsure of them.
+
+Outlier exposure (Hendrycks et al., arXiv:1812.04606): what is no readable face is given the even
+distribution as its target. The less a corruption leaves to see, the more of the target is
+even; then one threshold on the largest probability tells the readable from the rest.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_fer.contract import InputSpec
+from edge_fer.errors import DataError
+from edge_fer.evaluation.corruptions import CORRUPTIONS, noise
+from edge_fer.evaluation.labels import FERPLUS8
+from edge_fer.evaluation.readers import Rows
+from edge_fer.pictures import PICTURE_SUFFIXES
+from edge_fer.preprocess import fit, sample
+from edge_fer.types import Image, Square
+
+__all__ = ["Outliers", "is_test_scene", "read_outliers", "scene_crop"]
+
+# A masked face's box ends at the chin and spans the cheeks: FER2013's crop is about as wide.
+_BOX_TO_SQUARE = 1.05
+_SMALLEST_BOX = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outliers:
+    """What outliers are made from.
+
+    Attributes:
+        scenes: luma ``uint8[H, W]`` without faces; non-face crops are cut from them.
+        crops: face crops that cannot be read: masked ones, and rows that the crowd voted
+            unknown or not a face.
+        test_scenes: scenes kept aside for measuring; never taught.
+        sources: names and hashes of the files, for the record.
+    """
+
+    scenes: Sequence[Image] = ()
+    crops: Sequence[Image] = ()
+    test_scenes: Sequence[Image] = ()
+    sources: tuple[tuple[str, str], ...] = ()
+
+    def one(
+        self,
+        face: Image,
+        target: NDArray[np.float32],
+        spec: InputSpec,
+        rng: np.random.Generator,
+    ) -> tuple[Image, NDArray[np.float32]]:
+        """An outlier, perhaps made of a training face.
+
+        Args:
+            face: ``uint8[height, width, channels]``, as the model sees it.
+            target: ``float32[C]``, what the face is.
+            spec: the model's input.
+            rng: decides.
+
+        Returns:
+            ``uint8[height, width, channels]`` and ``float32[C]``.
+        """
+        kinds = ["noise", "wrong_crop", "turned", "covered_mouth", "dark_glasses", "dark_noise"]
+        kinds += ["scene"] * (2 if self.scenes else 0) + ["crop"] * (1 if self.crops else 0)
+        kind = str(rng.choice(kinds))
+        readable, strength = 0.0, float(rng.uniform(0.5, 3))
+        if kind == "noise":
+            face = noise(1, spec, rng)[0]
+        elif kind == "scene":
+            face = scene_crop(self.scenes[int(rng.integers(len(self.scenes)))], spec, rng)
+        elif kind == "crop":
+            face = fit(self.crops[int(rng.integers(len(self.crops)))], spec)
+        elif kind == "wrong_crop":
+            face = _wrong_crop(face, spec, rng)
+        elif kind == "turned":
+            face = sample(face, _square(spec, roll_deg=rng.uniform(55, 305)), spec)
+        else:
+            face = CORRUPTIONS[kind](face, strength, spec, rng)
+            readable = {
+                "covered_mouth": 0.3,
+                "dark_glasses": 0.6,
+                "dark_noise": max(0.0, 1 - strength / 3),
+            }[kind]
+        even = np.full_like(target, 1 / len(target))
+        return face, readable * target + (1 - readable) * even
+
+
+def scene_crop(scene: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
+    """A random square of a scene: ``uint8[height, width, channels]``."""
+    height, width = scene.shape[:2]
+    side = float(np.exp(rng.uniform(np.log(20), np.log(min(height, width)))))
+    where = Square(
+        cx=rng.uniform(side / 2, width - side / 2),
+        cy=rng.uniform(side / 2, height - side / 2),
+        side=side,
+    )
+    return sample(scene, where, spec)
+
+
+def _wrong_crop(face: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
+    """A piece of a face, or one mostly outside the square."""
+    if rng.random() < 0.5:
+        zoom, shift = rng.uniform(0.22, 0.42), rng.uniform(0.1, 0.3)
+    else:
+        zoom, shift = rng.uniform(0.8, 1.3), rng.uniform(0.5, 0.8)
+    angle = rng.uniform(0, 2 * np.pi)
+    return sample(face, _square(spec, zoom, (shift * np.cos(angle), shift * np.sin(angle))), spec)
+
+
+def _square(
+    spec: InputSpec,
+    zoom: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    roll_deg: float = 0.0,
+) -> Square:
+    side = max(spec.width, spec.height)
+    return Square(
+        cx=spec.width / 2 + shift[0] * side,
+        cy=spec.height / 2 + shift[1] * side,
+        side=side * zoom,
+        roll_deg=float(roll_deg),
+    )
+
+
+def is_test_scene(data: bytes) -> bool:
+    """Whether a scene is kept aside: the first byte of its file's sha256 is below 0x55."""
+    return hashlib.sha256(data).digest()[0] < 0x55
+
+
+def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]) -> Outliers:
+    """Collect what outliers are made from.
+
+    Args:
+        rows: the training data; rows voted unknown or not a face are taken from it.
+        teaching: the row numbers that may be taught.
+        paths: zip files or folders of pictures. With a ``boxes.csv`` (image, x1, y1, x2, y2,
+            class), its ``with_mask`` boxes are faces that cannot be read; without, the
+            pictures show no face.
+
+    Raises:
+        DataError: a path has no readable picture, or its table lacks a column.
+    """
+    scenes: list[Image] = []
+    aside: list[Image] = []
+    crops = [rows.images[i] for i in teaching.tolist() if _voted_unreadable(rows, i)]
+    sources = []
+    for path in paths:
+        files = dict(_files(path))
+        table = next((data for name, data in files.items() if name.endswith("boxes.csv")), None)
+        found = 0
+        for name, data in files.items():
+            if Path(name).suffix.lower() not in PICTURE_SUFFIXES or table is not None:
+                continue
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+            if picture is not None:
+                (aside if is_test_scene(data) else scenes).append(np.asarray(picture, np.uint8))
+                found += 1
+        if table is not None:
+            masked = list(_masked_faces(path, table, files))
+            crops += masked
+            found = len(masked)
+        if not found:
+            raise DataError(
+                f"{path} has no picture that outliers could be made from.",
+                "Give a zip file or folder of pictures without faces, or one with boxes.csv.",
+            )
+        whole = hashlib.sha256()
+        for name in sorted(files):
+            whole.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+        sources.append((path.name, whole.hexdigest()))
+    return Outliers(scenes=scenes, crops=crops, test_scenes=aside, sources=tuple(sources))
+
+
+def _voted_unreadable(rows: Rows, i: int) -> bool:
+    if rows.votes is None:
+        return False
+    votes = np.where(rows.votes[i] <= 1, 0, rows.votes[i])
+    return int(votes.argmax()) >= len(FERPLUS8)
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        if path.is_dir():
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                yield file.relative_to(path).as_posix(), file.read_bytes()
+            return
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if not name.endswith("/"):
+                    yield name, archive.read(name)
+    except (OSError, zipfile.BadZipFile) as err:
+        raise DataError(
+            f"{path} cannot be read: {err}.", "Give a zip file or a folder of pictures."
+        ) from err
+
+
+def _masked_faces(path: Path, table: bytes, files: dict[str, bytes]) -> Iterator[Image]:
+    by_name = {Path(name).name: data for name, data in files.items()}
+    try:
+        wanted = [
+            (row["image"], [float(row[k]) for k in ("x1", "y1", "x2", "y2")])
+            for row in csv.DictReader(io.StringIO(table.decode()))
+            if row["class"] == "with_mask"
+        ]
+    except (KeyError, ValueError) as err:
+        raise DataError(
+            f"boxes.csv in {path} is not what was expected: {err!r}.",
+            "Its columns are image, x1, y1, x2, y2 (pixels) and class.",
+        ) from err
+    decoded: tuple[str, Image | None] = ("", None)
+    for name, (x1, y1, x2, y2) in wanted:
+        if min(x2 - x1, y2 - y1) < _SMALLEST_BOX or name not in by_name:
+            continue
+        if decoded[0] != name:
+            data = np.frombuffer(by_name[name], np.uint8)
+            picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+            decoded = (name, None if picture is None else np.asarray(picture, np.uint8))
+        if decoded[1] is not None:
+            side = max(x2 - x1, y2 - y1) * _BOX_TO_SQUARE
+            yield _cut(decoded[1], (x1 + x2) / 2, (y1 + y2) / 2, side)
+
+
+def _cut(picture: Image, cx: float, cy: float, side: float) -> Image:
+    """The square at its own resolution, border replicated."""
+    pixels = max(8, round(side))
+    moved = np.array([[1.0, 0.0, pixels / 2 - cx], [0.0, 1.0, pixels / 2 - cy]])
+    cut = cv2.warpAffine(picture, moved, (pixels, pixels), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, np.uint8)
