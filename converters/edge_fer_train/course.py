@@ -14,19 +14,16 @@ from edge_fer.contract import InputSpec, QualityRanges
 from edge_fer.evaluation.data import LabelledFaces, labelled, read, select
 from edge_fer.evaluation.labels import SCHEMES
 from edge_fer.evaluation.metrics import confusion
+from edge_fer.evaluation.scenes import non_face_crops
 from edge_fer.preprocess import fit
-from edge_fer.types import Image
 from edge_fer_train.checkpoint import Epoch
-from edge_fer_train.distillation import Teacher, blend, read_keras
+from edge_fer_train.distillation import Teacher, blend, keras_probabilities, read_keras
 from edge_fer_train.folds import CrossFit, cross_fit
-from edge_fer_train.outliers import Outliers, read_outliers, scene_crop
+from edge_fer_train.outliers import Outliers, read_outliers
 from edge_fer_train.rejection import Rejection, choose_unknown, quality_ranges
-from edge_fer_train.robustness import keras_probabilities
 from edge_fer_train.training import Recipe, TrainedModel, train
 
 __all__ = ["Course", "Finished", "follow"]
-
-_PER_SCENE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,17 +160,7 @@ def follow(
             validation.truth,
             course.spec,
             seed=course.recipe.seed,
-            non_faces=_non_faces(outliers, course.spec),
+            non_faces=non_face_crops(outliers.test_scenes, course.spec),
         ),
         quality=quality_ranges(pixels),
-    )
-
-
-def _non_faces(outliers: Outliers, spec: InputSpec) -> Image | None:
-    """Crops of the scenes that were kept aside."""
-    if not outliers.test_scenes:
-        return None
-    rng = np.random.default_rng(0)
-    return np.stack(
-        [scene_crop(s, spec, rng) for s in outliers.test_scenes for _ in range(_PER_SCENE)]
     )

@@ -20,10 +20,12 @@ from edge_fer.classifier import softmax
 from edge_fer.contract import InputSpec, ModelContract
 from edge_fer.errors import ConfigError, ModelError
 from edge_fer.evaluation.data import LabelledFaces
+from edge_fer.evaluation.robustness import Probabilities
 from edge_fer.preprocess import fit, to_real
+from edge_fer.types import Image
 from edge_fer_train.record import CONTRACT_MEMBER
 
-__all__ = ["Teacher", "blend", "opinion", "read_keras"]
+__all__ = ["Teacher", "blend", "keras_probabilities", "opinion", "read_keras"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +95,18 @@ def opinion(
         spec: the model's input.
     """
     pixels = np.stack([fit(image, spec) for image in faces.images])
-    plain, mirrored = (
-        softmax(
-            np.asarray(model.predict(to_real(view, spec), batch_size=256, verbose=0)) / temperature
-        )
-        for view in (pixels, pixels[:, :, ::-1])
-    )
-    return np.asarray((plain + mirrored) / 2, np.float32)
+    ask = keras_probabilities(model, spec, temperature)
+    return np.asarray((ask(pixels) + ask(pixels[:, :, ::-1])) / 2, np.float32)
+
+
+def keras_probabilities(model: Any, spec: InputSpec, temperature: float) -> Probabilities:
+    """Asks a Keras model that ends in logits, 256 pictures at a time."""
+
+    def probabilities(pixels: Image) -> NDArray[np.float64]:
+        logits = model.predict(to_real(pixels, spec), batch_size=256, verbose=0)
+        return softmax(np.asarray(logits) / temperature)
+
+    return probabilities
 
 
 def blend(

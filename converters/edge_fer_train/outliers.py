@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +23,11 @@ from edge_fer.errors import DataError
 from edge_fer.evaluation.corruptions import CORRUPTIONS, noise
 from edge_fer.evaluation.labels import FERPLUS8
 from edge_fer.evaluation.readers import Rows
-from edge_fer.pictures import PICTURE_SUFFIXES
+from edge_fer.evaluation.scenes import archive_files, scene_crop, split_scenes
 from edge_fer.preprocess import fit, sample
 from edge_fer.types import Image, Square
 
-__all__ = ["Outliers", "is_test_scene", "read_outliers", "scene_crop"]
+__all__ = ["Outliers", "read_outliers"]
 
 # A masked face's box ends at the chin and spans the cheeks: FER2013's crop is about as wide.
 _BOX_TO_SQUARE = 1.05
@@ -95,18 +94,6 @@ class Outliers:
         return face, readable * target + (1 - readable) * even
 
 
-def scene_crop(scene: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
-    """A random square of a scene: ``uint8[height, width, channels]``."""
-    height, width = scene.shape[:2]
-    side = float(np.exp(rng.uniform(np.log(20), np.log(min(height, width)))))
-    where = Square(
-        cx=rng.uniform(side / 2, width - side / 2),
-        cy=rng.uniform(side / 2, height - side / 2),
-        side=side,
-    )
-    return sample(scene, where, spec)
-
-
 def _wrong_crop(face: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
     """A piece of a face, or one mostly outside the square."""
     if rng.random() < 0.5:
@@ -132,11 +119,6 @@ def _square(
     )
 
 
-def is_test_scene(data: bytes) -> bool:
-    """Whether a scene is kept aside: the first byte of its file's sha256 is below 0x55."""
-    return hashlib.sha256(data).digest()[0] < 0x55
-
-
 def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]) -> Outliers:
     """Collect what outliers are made from.
 
@@ -155,20 +137,17 @@ def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]
     crops = [rows.images[i] for i in teaching.tolist() if _voted_unreadable(rows, i)]
     sources = []
     for path in paths:
-        files = dict(_files(path))
+        files = dict(archive_files(path))
         table = next((data for name, data in files.items() if name.endswith("boxes.csv")), None)
-        found = 0
-        for name, data in files.items():
-            if Path(name).suffix.lower() not in PICTURE_SUFFIXES or table is not None:
-                continue
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-            if picture is not None:
-                (aside if is_test_scene(data) else scenes).append(np.asarray(picture, np.uint8))
-                found += 1
         if table is not None:
             masked = list(_masked_faces(path, table, files))
             crops += masked
             found = len(masked)
+        else:
+            for_training, for_testing = split_scenes(files)
+            scenes += for_training
+            aside += for_testing
+            found = len(for_training) + len(for_testing)
         if not found:
             raise DataError(
                 f"{path} has no picture that outliers could be made from.",
@@ -186,22 +165,6 @@ def _voted_unreadable(rows: Rows, i: int) -> bool:
         return False
     votes = np.where(rows.votes[i] <= 1, 0, rows.votes[i])
     return int(votes.argmax()) >= len(FERPLUS8)
-
-
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        if path.is_dir():
-            for file in sorted(p for p in path.rglob("*") if p.is_file()):
-                yield file.relative_to(path).as_posix(), file.read_bytes()
-            return
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if not name.endswith("/"):
-                    yield name, archive.read(name)
-    except (OSError, zipfile.BadZipFile) as err:
-        raise DataError(
-            f"{path} cannot be read: {err}.", "Give a zip file or a folder of pictures."
-        ) from err
 
 
 def _masked_faces(path: Path, table: bytes, files: dict[str, bytes]) -> Iterator[Image]:

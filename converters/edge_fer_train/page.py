@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edge_fer.evaluation.robustness import HARD
 from edge_fer_train import charts
-from edge_fer_train.rejection import HARD
 
 __all__ = ["GENERATOR", "as_html"]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +20,12 @@ from edge_fer.cli.console import (
     emit_json,
 )
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edge_fer.classifier import Classifier
+    from edge_fer.evaluation.data import LabelledFaces
+
 __all__ = ["evaluate"]
 
 
@@ -27,6 +34,20 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="FER2013 csv, npz or class folders.")],
     ferplus: Ferplus = None,
     split: Split = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also score covered, dark, turned, blurred faces and pictures of nothing.",
+        ),
+    ] = False,
+    non_faces: Annotated[
+        Path | None,
+        typer.Option(
+            help="Zip or folder of pictures without faces; with --robustness, crops of those kept "
+            "from training (a third, by their hash) are scored, too."
+        ),
+    ] = None,
     backend: Backend = "auto",
     threads: Threads = 1,
     json: Json = False,
@@ -35,7 +56,7 @@ def evaluate(
 ) -> None:
     """Score a model on labelled face crops: top-1, macro recall, per class, ECE, confusion.
 
-    Example: edge-fer evaluate expression --data fer2013.csv --ferplus fer2013new.csv
+    Example: edge-fer evaluate expression --data fer2013.csv --ferplus fer2013new.csv --robustness
     """
     from edge_fer.assemble import open_classifier
     from edge_fer.evaluation.data import load
@@ -56,11 +77,46 @@ def evaluate(
         evaluation = score(
             classifier, faces, lambda done, total: bar.update(task, completed=done, total=total)
         )
-    document = evaluation.to_json(str(classifier.model.path), classifier.model.sha256)
+        document = evaluation.to_json(str(classifier.model.path), classifier.model.sha256)
+        if robustness:
+            bar.update(task, description="spoilt faces")
+            document["robustness"] = _robustness(
+                classifier,
+                faces,
+                non_faces,
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
     if json:
         emit_json(document)
     else:
         _print(document)
+
+
+def _robustness(
+    classifier: Classifier,
+    faces: LabelledFaces,
+    non_faces: Path | None,
+    on_step: Callable[[int, int], None],
+) -> dict[str, Any]:
+    import numpy as np
+
+    from edge_fer.evaluation.robustness import measure
+    from edge_fer.evaluation.scenes import archive_files, non_face_crops, split_scenes
+    from edge_fer.preprocess import fit
+
+    spec = classifier.contract.input
+    scenes = [] if non_faces is None else split_scenes(dict(archive_files(non_faces)))[1]
+    found = measure(
+        classifier.probabilities,
+        np.stack([fit(image, spec) for image in faces.images]),
+        faces.truth,
+        spec,
+        seed=1,
+        non_faces=non_face_crops(scenes, spec),
+        on_step=on_step,
+    )
+    unknown = classifier.contract.output.unknown or {}
+    return found.at(float(unknown.get("min_probability", 0.0))).to_json()
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -74,7 +130,8 @@ def _print(document: dict[str, Any]) -> None:
         f"accuracy {100 * document['accuracy']:.2f} % "
         f"(95 % interval {100 * low:.2f} to {100 * high:.2f}), "
         f"macro recall {100 * document['macro_recall']:.2f} %, "
-        f"macro F1 {100 * document['macro_f1']:.2f} %, ECE {document['ece']:.3f}"
+        + _frequent(document["macro_recall_n50"])
+        + f"macro F1 {100 * document['macro_f1']:.2f} %, ECE {document['ece']:.3f}"
     )
     console.print(f"{data['path']}, split {data['split']}, n {data['n']}")
     if document["clean"]:
@@ -99,3 +156,33 @@ def _print(document: dict[str, Any]) -> None:
             label, str(row["n"]), *("-" if s is None else f"{100 * s:.1f} %" for s in shares)
         )
     console.print(table)
+    if "robustness" in document:
+        _print_robustness(console, document["robustness"])
+
+
+def _frequent(value: float | None) -> str:
+    return "" if value is None else f"of classes with 50 rows or more {100 * value:.2f} %, "
+
+
+def _print_robustness(console: Console, found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f} %"
+
+    table = Table("spoilt by", box=None)
+    for name in ("named, strength 1", "2", "3", "right of those, strength 1", "2", "3"):
+        table.add_column(name, justify="right")
+    for name, strengths in found["corrupted"].items():
+        each = [strengths[s] for s in ("1", "2", "3")]
+        table.add_row(
+            name.replace("_", " "),
+            *(share(kept["coverage"]) for kept in each),
+            *(share(kept["accuracy"]) for kept in each),
+        )
+    console.print(table)
+    console.print(
+        f"named although there is no face: noise {share(found['accepted_noise'])}, "
+        f"scenes {share(found['accepted_non_faces'])}; "
+        f"jitter of the crop costs {found['jitter_loss_points']:.2f} points"
+    )

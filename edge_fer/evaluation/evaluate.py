@@ -15,6 +15,7 @@ from edge_fer.evaluation.drop import wilson
 from edge_fer.evaluation.metrics import (
     confusion,
     expected_calibration_error,
+    frequent_recall,
     macro_f1,
     precision,
     recall,
@@ -66,6 +67,7 @@ class Evaluation:
             "accuracy": hits / len(faces),
             "ci95": list(wilson(hits, len(faces))),
             "macro_recall": float(np.nanmean(recall(matrix))),
+            "macro_recall_n50": frequent_recall(matrix),
             "macro_f1": macro_f1(matrix),
             "ece": expected_calibration_error(p, faces.truth),
             "clean": self._clean(),

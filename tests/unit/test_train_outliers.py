@@ -11,7 +11,8 @@ import pytest
 from edge_fer.errors import DataError
 from edge_fer.evaluation.data import read
 from edge_fer.evaluation.readers import Rows
-from edge_fer_train.outliers import Outliers, is_test_scene, read_outliers
+from edge_fer.evaluation.scenes import is_test_scene
+from edge_fer_train.outliers import Outliers, read_outliers
 from edge_fer_train.record import expression_spec
 
 SPEC = expression_spec()

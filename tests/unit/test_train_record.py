@@ -13,9 +13,10 @@ from edge_fer.errors import ConfigError, DeviceError
 from edge_fer.evaluation.corruptions import CORRUPTIONS
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.labels import FERPLUS8
+from edge_fer.evaluation.robustness import Kept, Robustness
 from edge_fer_train.checkpoint import Epoch
 from edge_fer_train.record import CONTRACT_MEMBER, check_output, output_files, save
-from edge_fer_train.rejection import Kept, Rejection
+from edge_fer_train.rejection import Rejection
 from edge_fer_train.training import Recipe, TrainedModel
 
 SIDE_FILES = ("m.keras", "m.run.json", "m.run.html")
@@ -60,15 +61,17 @@ def trained(nll: float = 0.4) -> TrainedModel:
 def rejection() -> Rejection:
     kept = Kept(n=3, coverage=1.0, accuracy=None)
     return Rejection(
-        min_probability=0.435,
         met="aim",
-        clean=Kept(n=3, coverage=0.96, accuracy=0.9),
-        corrupted=dict.fromkeys(CORRUPTIONS, (kept, kept, kept)),
-        pooled=dict.fromkeys(CORRUPTIONS, kept),
-        accepted_noise=0.01,
-        accepted_non_faces=None,
+        robustness=Robustness(
+            min_probability=0.435,
+            clean=Kept(n=3, coverage=0.96, accuracy=0.9),
+            corrupted=dict.fromkeys(CORRUPTIONS, (kept, kept, kept)),
+            pooled=dict.fromkeys(CORRUPTIONS, kept),
+            accepted_noise=0.01,
+            accepted_non_faces=None,
+            jitter_loss_points=0.5,
+        ),
         curve=((0.0, kept), (0.5, Kept(n=3, coverage=0.9, accuracy=0.95))),
-        jitter_loss_points=0.5,
     )
 
 

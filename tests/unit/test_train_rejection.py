@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
 from edge_fer.evaluation.corruptions import CORRUPTIONS
+from edge_fer.evaluation.robustness import HARD, jitter_loss_points, jittered
+from edge_fer_train.distillation import keras_probabilities
 from edge_fer_train.rejection import (
     AIM,
-    HARD,
     MUST,
     Rejection,
     choose_unknown,
     quality_ranges,
 )
-from edge_fer_train.robustness import jitter_loss_points, jittered, keras_probabilities
 
 CLASSES, ROWS, NON_FACES = 8, 200, 50
 SPEC = InputSpec(height=8, width=8, channels=1, colour="gray", scale=(1.0,), offset=(0.0,))
@@ -68,11 +68,11 @@ def test_the_smallest_threshold_that_reaches_the_aim() -> None:
     """Corrupted faces are wrong at 0.3, which is kept at 0.300 and gone at 0.305."""
     found = choose(model((spread(0.02, 0.35), True), (0.3, False), noise=0.25))
     assert (found.min_probability, found.met) == (0.305, "aim")
-    assert found.clean.coverage == pytest.approx(0.98, abs=0.01)
-    assert found.clean.accuracy == 1.0
-    assert found.pooled["turn_90"].coverage == 0
-    assert found.pooled["turn_90"].accuracy is None
-    assert found.accepted_noise == 0
+    assert found.robustness.clean.coverage == pytest.approx(0.98, abs=0.01)
+    assert found.robustness.clean.accuracy == 1.0
+    assert found.robustness.pooled["turn_90"].coverage == 0
+    assert found.robustness.pooled["turn_90"].accuracy is None
+    assert found.robustness.accepted_noise == 0
 
 
 def test_a_model_that_is_never_wrong_and_knows_noise_by_itself_gives_up_nothing() -> None:
@@ -85,14 +85,14 @@ def test_where_the_aim_is_out_of_reach_the_must_decides() -> None:
     """To be rid of 0.5, 8 % of the clean rows must go: more than the aim allows."""
     found = choose(model((spread(0.08, 0.55), True), (0.5, False), noise=0.2))
     assert (found.min_probability, found.met) == (0.505, "must")
-    assert MUST.coverage <= found.clean.coverage < AIM.coverage
+    assert MUST.coverage <= found.robustness.clean.coverage < AIM.coverage
 
 
 def test_where_nothing_helps_the_coverage_of_the_aim_is_kept() -> None:
     found = choose(model((np.linspace(0.2, 0.99, ROWS), True), (0.5, False), noise=0.99))
     assert found.met == "coverage"
-    assert found.clean.coverage == 0.95
-    assert found.accepted_noise == 1.0
+    assert found.robustness.clean.coverage == 0.95
+    assert found.robustness.accepted_noise == 1.0
     above = (np.linspace(0.2, 0.99, ROWS) >= found.min_probability + 0.005).mean()
     assert above < 0.95
 
@@ -112,14 +112,14 @@ def test_each_hard_corruption_counts(name: str) -> None:
 
     found = choose(probabilities)
     assert (found.min_probability, found.met) == (0.405, "aim")
-    assert {n for n, kept in found.pooled.items() if kept.coverage == 0} == {name}
+    assert {n for n, kept in found.robustness.pooled.items() if kept.coverage == 0} == {name}
 
 
 def test_non_faces_count_where_they_are_given() -> None:
     fake = model((spread(0.02, 0.5), True), (0.9, True), noise=0.2, non_faces=0.4)
     without, given_ = choose(fake), choose(fake, non_faces=np.zeros((NON_FACES, 8, 8, 1), np.uint8))
-    assert (without.min_probability, without.accepted_non_faces) == (0.205, None)
-    assert (given_.min_probability, given_.accepted_non_faces) == (0.405, 0.0)
+    assert (without.min_probability, without.robustness.accepted_non_faces) == (0.205, None)
+    assert (given_.min_probability, given_.robustness.accepted_non_faces) == (0.405, 0.0)
 
 
 @settings(max_examples=12, deadline=None)
@@ -167,10 +167,10 @@ def test_what_it_reports_is_what_the_runtime_would_do() -> None:
     right = np.arange(ROWS) % 4 != 0
     found = choose(model((top, right), (0.6, right), noise=0.99))
     kept = top >= found.min_probability
-    assert found.clean.coverage == kept.mean()
-    assert found.clean.accuracy == right[kept].mean()
-    assert [k.n for k in found.corrupted["blur"]] == [ROWS] * 3
-    assert found.pooled["blur"].n == 3 * ROWS
+    assert found.robustness.clean.coverage == kept.mean()
+    assert found.robustness.clean.accuracy == right[kept].mean()
+    assert [k.n for k in found.robustness.corrupted["blur"]] == [ROWS] * 3
+    assert found.robustness.pooled["blur"].n == 3 * ROWS
     thresholds = [t for t, _ in found.curve]
     assert thresholds == sorted(set(thresholds))
     assert 20 <= len(thresholds) <= 25
@@ -178,7 +178,7 @@ def test_what_it_reports_is_what_the_runtime_would_do() -> None:
         assert k.coverage == (top >= t).mean()
         assert k.accuracy == (right[top >= t].mean() if (top >= t).any() else None)
     assert found.curve[0][1].accuracy == pytest.approx(0.75)
-    assert found.jitter_loss_points == 0
+    assert found.robustness.jitter_loss_points == 0
 
 
 def test_the_json_is_finite_and_whole() -> None:
@@ -213,7 +213,7 @@ def test_one_seed_shows_the_same_pictures_and_another_others() -> None:
 
 @pytest.mark.parametrize(("pictures", "labels"), [(0, 0), (5, 4)])
 def test_rows_that_do_not_fit_are_refused(pictures: int, labels: int) -> None:
-    with pytest.raises(DataError, match=f"{pictures} validation pictures and {labels} labels"):
+    with pytest.raises(DataError, match=f"{pictures} pictures and {labels} labels"):
         choose_unknown(
             lambda pixels: rows(0.5, np.zeros(len(pixels), int)),
             PIXELS[:pictures],
