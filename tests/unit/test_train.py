@@ -13,6 +13,7 @@ from edge_fer.contract import ModelContract
 from edge_fer.errors import ConfigError
 from edge_fer.evaluation.data import LabelledFaces, labelled, read
 from edge_fer.evaluation.labels import FERPLUS8
+from edge_fer_train.article import main as article
 from edge_fer_train.augment import Augmentation
 from edge_fer_train.batches import draw
 from edge_fer_train.checkpoint import Epoch
@@ -271,3 +272,23 @@ def test_no_augmentation_leaves_the_face_or_its_mirror_image() -> None:
             np.abs(image.astype(int) - face).max(), np.abs(image.astype(int) - face[:, ::-1]).max()
         )
         assert off <= 1  # the table's rounding
+
+
+def test_the_article_s_training_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    happy = rng.integers(0, 2, 240)
+    images = np.where(happy[:, None, None], 200, 60) + rng.integers(-40, 40, (240, 48, 48))
+    np.savez(
+        tmp_path / "faces.npz",
+        images=images.astype(np.uint8),
+        emotion=np.where(happy, 3, 4),
+        usage=np.array(["Training"] * 200 + ["PublicTest"] * 40),
+    )
+    assert article([str(tmp_path / "faces.npz"), "--epochs", "12"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 40
+    assert found["accuracy"] > 0.9
+    assert found["ci95"][0] <= found["accuracy"] <= found["ci95"][1]
+    assert article([str(tmp_path / "gone.npz")]) == 2
