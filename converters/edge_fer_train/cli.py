@@ -23,6 +23,13 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The .keras file to write.")],
     ferplus: Ferplus = None,
     labels: Annotated[str, typer.Option(help="Label scheme: ferplus8 or fer2013-7.")] = "ferplus8",
+    every_vote: Annotated[
+        bool,
+        typer.Option(
+            "--every-vote/--majority",
+            help="Learn also from rows on which FER+'s crowd was divided, or only from clear ones.",
+        ),
+    ] = True,
     arch: Annotated[str, typer.Option(help="Architecture; --architectures lists them.")] = (
         "resnet10"
     ),
@@ -178,6 +185,7 @@ def train(
         data=data,
         ferplus=ferplus,
         scheme=labels,
+        every_vote=every_vote,
         recipe=recipe,
         spec=expression_spec(),
         run_dir=resume or Path("runs") / output.stem,

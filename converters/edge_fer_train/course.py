@@ -33,6 +33,7 @@ class Course:
     Attributes:
         data, ferplus: the rows, see :func:`edge_fer.evaluation.data.read`.
         scheme: label scheme.
+        every_vote: learn also from rows on which the crowd was divided.
         recipe: of the model.
         spec: what it takes.
         run_dir: for checkpoints.
@@ -47,6 +48,7 @@ class Course:
     data: Path
     ferplus: Path | None
     scheme: str
+    every_vote: bool
     recipe: Recipe
     spec: InputSpec
     run_dir: Path
@@ -107,7 +109,9 @@ def follow(
         ModelError: a teacher cannot be read, or the loss is no longer a number.
     """
     rows = read(course.data, course.ferplus)
-    training = labelled(rows, SCHEMES[course.scheme], split="Training")
+    training = labelled(
+        rows, SCHEMES[course.scheme], split="Training", every_vote=course.every_vote
+    )
     validation = labelled(rows, SCHEMES[course.scheme], split="validation")
     outliers = read_outliers(rows, select(rows, training.split)[1], course.outliers)
     on_note(f"{len(training)} rows to learn from, {len(validation)} to choose by")

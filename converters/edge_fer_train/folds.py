@@ -43,11 +43,16 @@ class CrossFit:
     faces: LabelledFaces
 
     def to_json(self) -> dict[str, Any]:
-        """Accuracy and recall per class with 95 % Wilson intervals, for the run record."""
-        right = self.probabilities.argmax(axis=1) == self.faces.truth
+        """Accuracy and recall per class with 95 % Wilson intervals, for the run record.
+
+        Only rows on which the crowd was clear are scored: one class has more than half the votes.
+        """
+        clear = self.faces.target.max(axis=1) > 0.5
+        truth = self.faces.truth[clear]
+        right = self.probabilities[clear].argmax(axis=1) == truth
         per_class: dict[str, Any] = {}
         for i, label in enumerate(self.faces.labels):
-            mine = right[self.faces.truth == i]
+            mine = right[truth == i]
             hits = int(mine.sum())
             per_class[label] = {
                 "n": len(mine),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
 from edge_fer.evaluation.corruptions import CORRUPTIONS, noise
-from edge_fer.evaluation.labels import FERPLUS8
+from edge_fer.evaluation.labels import plurality
 from edge_fer.evaluation.readers import Rows
 from edge_fer.evaluation.scenes import archive_files, scene_crop, split_scenes
 from edge_fer.preprocess import fit, sample
@@ -161,10 +161,7 @@ def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]
 
 
 def _voted_unreadable(rows: Rows, i: int) -> bool:
-    if rows.votes is None:
-        return False
-    votes = np.where(rows.votes[i] <= 1, 0, rows.votes[i])
-    return int(votes.argmax()) >= len(FERPLUS8)
+    return rows.votes is not None and int(plurality(rows.votes[i : i + 1])[0]) < 0
 
 
 def _masked_faces(path: Path, table: bytes, files: dict[str, bytes]) -> Iterator[Image]:

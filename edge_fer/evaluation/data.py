@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.errors import DataError
-from edge_fer.evaluation.labels import FERPLUS8, majority, vote_distribution
+from edge_fer.evaluation.labels import FERPLUS8, majority, plurality, vote_distribution
 from edge_fer.evaluation.readers import Rows, read
 from edge_fer.types import Image
 
@@ -105,11 +105,20 @@ def select(rows: Rows, split: str | None) -> tuple[str, NDArray[np.int64]]:
     raise DataError(f"{rows.path} has no rows of split {name!r}.", f"It has: {known}.")
 
 
-def labelled(rows: Rows, labels: Sequence[str], *, split: str | None) -> LabelledFaces:
+def labelled(
+    rows: Rows, labels: Sequence[str], *, split: str | None, every_vote: bool = False
+) -> LabelledFaces:
     """Score one split in a model's classes.
 
     FER+ votes are used, by the majority rule, where the data has them and the model knows
     contempt (FER+'s eight classes); else the data's own classes, matched by name.
+
+    Args:
+        rows: the data.
+        labels: the model's classes.
+        split: see :func:`select`.
+        every_vote: also take rows on which the crowd was divided; to learn from their
+            distribution of votes, never to score.
 
     Raises:
         DataError: no class of the data is one of the model's.
@@ -118,7 +127,7 @@ def labelled(rows: Rows, labels: Sequence[str], *, split: str | None) -> Labelle
     labels = tuple(labels)
     if rows.votes is not None and set(labels) == set(FERPLUS8):
         votes = rows.votes[chosen]
-        found = majority(votes)
+        found = plurality(votes) if every_vote else majority(votes)
         chosen, votes, found = chosen[found >= 0], votes[found >= 0], found[found >= 0]
         place = np.array([labels.index(c) for c in FERPLUS8])
         truth = place[found]

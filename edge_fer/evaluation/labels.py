@@ -16,6 +16,7 @@ __all__ = [
     "Scheme",
     "canonical",
     "majority",
+    "plurality",
     "read_labels",
     "vote_distribution",
 ]
@@ -95,6 +96,23 @@ def majority(votes: NDArray[np.integer]) -> NDArray[np.int64]:
     winner = kept.argmax(axis=1)
     clear = kept.max(axis=1) * 2 > kept.sum(axis=1)
     return np.where(clear & (winner < len(FERPLUS8)), winner, -1)
+
+
+def plurality(votes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The emotion with the most votes, majority or not: rows to learn from, not to be scored on.
+
+    Votes of 1 are dropped; the eight emotions together must hold more than half of what is left.
+
+    Args:
+        votes: ``int[N, 10]`` as for :func:`majority`.
+
+    Returns:
+        ``int64[N]``, an index into :data:`FERPLUS8`, or -1 where the row is left out.
+    """
+    kept = np.where(votes <= 1, 0, votes).astype(np.int64)
+    emotions = kept[:, : len(FERPLUS8)]
+    clear = emotions.sum(axis=1) * 2 > kept.sum(axis=1)
+    return np.where(clear, emotions.argmax(axis=1), -1)
 
 
 def vote_distribution(votes: NDArray[np.integer]) -> NDArray[np.float32]:

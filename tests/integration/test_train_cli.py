@@ -105,7 +105,8 @@ def test_a_model_learns_from_folds_and_from_an_earlier_one(
     assert taught["teachers"][0]["file"] == "whole.keras"
     crossed = taught["cross_fit"]
     assert crossed["folds"] == 2
-    assert sum(c["n"] for c in crossed["per_class"].values()) == taught["trained_on"]["n"]
+    # Rows on which the crowd was divided teach, but score nothing.
+    assert 400 < sum(c["n"] for c in crossed["per_class"].values()) < taught["trained_on"]["n"]
     assert losses(taught) != losses(whole)[:1]
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from edge_fer.errors import DataError
 from edge_fer.evaluation.data import labelled, load, read, select
-from edge_fer.evaluation.labels import FER2013_7, FERPLUS8, canonical, majority, vote_distribution
+from edge_fer.evaluation.labels import (
+    FER2013_7,
+    FERPLUS8,
+    canonical,
+    majority,
+    plurality,
+    vote_distribution,
+)
 
 
 def faces(n: int, seed: int = 0) -> np.ndarray:
@@ -35,6 +42,8 @@ def test_majority_by_the_published_rule() -> None:
         ]
     )
     assert majority(votes).tolist() == [0, -1, 0, -1, -1, 7, -1]
+    # To learn from, a divided crowd will do; one that mostly saw no emotion will not.
+    assert plurality(votes).tolist() == [0, 0, 0, -1, -1, 7, -1]
 
 
 def test_vote_distribution_drops_single_votes_and_other_columns() -> None:
@@ -225,3 +234,19 @@ def test_an_empty_folder_and_foreign_classes(tmp_path: Path) -> None:
     make_folder(tmp_path, ["cat/a.png", "dog/b.png"])
     with pytest.raises(DataError, match="None of the classes"):
         load(tmp_path, FERPLUS8, split=None)
+
+
+def test_rows_with_divided_votes_teach_but_are_never_scored(tmp_path: Path) -> None:
+    votes = np.zeros((3, 10), np.int8)
+    votes[0, 0] = 10
+    votes[1, [0, 1]] = 4, 6
+    votes[2, [3, 4, 8]] = 4, 3, 3
+    np.savez(
+        tmp_path / "r.npz", images=faces(3), emotion=np.zeros(3, np.uint8), ferplus=votes,
+        usage=np.array(["PublicTest"] * 3),
+    )  # fmt: skip
+    rows = read(tmp_path / "r.npz")
+    assert labelled(rows, FERPLUS8, split=None).truth.tolist() == [0, 1]
+    every = labelled(rows, FERPLUS8, split=None, every_vote=True)
+    assert every.truth.tolist() == [0, 1, 3]
+    assert every.target[2].tolist() == pytest.approx([0, 0, 0, 4 / 7, 3 / 7, 0, 0, 0])
