@@ -82,7 +82,9 @@ class Finished:
         """Teachers, outliers and out-of-fold figures, for the run record."""
         return {
             "teachers": [{"file": t.path.name, "sha256": t.sha256} for t in self.teachers],
-            "teacher_weight": self.course.teacher_weight,
+            "teacher_weight": self.course.teacher_weight if self.teachers or self.cross_fit else 0,
+            "initial": None if self.course.initial is None else self.course.initial.name,
+            "every_vote": self.course.every_vote,
             "outliers": [{"file": n, "sha256": h} for n, h in self.outliers.sources],
             "cross_fit": None if self.cross_fit is None else self.cross_fit.to_json(),
         }

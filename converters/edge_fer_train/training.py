@@ -123,7 +123,8 @@ def train(
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
 
-    state = State(run_dir / "checkpoint.npz", _fingerprint(recipe, training, outliers), model)
+    fingerprint = _fingerprint(recipe, training, outliers, initial)
+    state = State(run_dir / "checkpoint.npz", fingerprint, model)
     state.resume()
     batches = Batches(
         faces=training,
@@ -175,14 +176,21 @@ def _nll(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: flo
     return float(-np.log(np.maximum(p, 1e-12)).mean())
 
 
-def _fingerprint(recipe: Recipe, training: LabelledFaces, outliers: Outliers | None) -> str:
+def _fingerprint(
+    recipe: Recipe, training: LabelledFaces, outliers: Outliers | None, initial: Any
+) -> str:
+    """Whatever decides the outcome: two runs with the same one may share a checkpoint."""
+    begun_with = hashlib.sha256()
+    for weight in [] if initial is None else initial.get_weights():
+        begun_with.update(np.ascontiguousarray(weight).tobytes())
     return json.dumps(
         {
             "recipe": asdict(recipe),
             "data": training.sha256,
             "n": len(training),
             "target": hashlib.sha256(training.target.tobytes()).hexdigest(),
-            "outliers": [] if outliers is None else [*map(list, outliers.sources)],
+            "outliers": [] if outliers is None else [list(source) for source in outliers.sources],
+            "initial": begun_with.hexdigest(),
         },
         sort_keys=True,
     )
@@ -215,7 +223,7 @@ def _outcome(
     model = build(recipe.arch, spec, len(validation.labels))
     model.set_weights(state.best)
     logits = np.asarray(model.predict(to_real(held_out, spec), batch_size=256, verbose=0))
-    best = max(state.curve, key=lambda e: (e.validation_accuracy, e.epoch))
+    best = min(state.curve, key=lambda e: (e.validation_nll, -e.epoch))
     return TrainedModel(
         model=model,
         temperature=fit_temperature(logits, validation.truth),
