@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from edge_fer.contract import CropConvention, InputSpec, TensorQuantisation
 from edge_fer.types import Frame, Image, Square
 
-__all__ = ["FER2013_CROP", "compose", "crop", "fit", "plane", "quantise", "sample", "to_real"]
+__all__ = [
+    "FER2013_CROP",
+    "coloured",
+    "compose",
+    "crop",
+    "fit",
+    "plane",
+    "quantise",
+    "sample",
+    "to_real",
+]
 
 FER2013_CROP = CropConvention()
 
@@ -121,13 +131,17 @@ def fit(image: Image, spec: InputSpec) -> Image:
     Returns:
         ``uint8[height, width, channels]``; a row of the right size and colour comes back unchanged.
     """
-    if spec.colour == "gray" and image.ndim == 3:
-        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-    elif spec.colour == "rgb" and image.ndim == 2:
-        image = _three(image)
+    image = coloured(image, spec)
     height, width = image.shape[:2]
     whole = Square(cx=width / 2, cy=height / 2, side=max(height, width))
     return sample(image, whole, spec)
+
+
+def coloured(image: Image, spec: InputSpec) -> Image:
+    """``uint8[H, W]`` luma or ``uint8[H, W, 3]`` RGB, whichever the model takes, from either."""
+    if spec.colour == "gray" and image.ndim == 3:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+    return _three(image) if spec.colour == "rgb" and image.ndim == 2 else image
 
 
 def to_real(pixels: Image, spec: InputSpec) -> NDArray[np.float32]:

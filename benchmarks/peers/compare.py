@@ -66,6 +66,8 @@ def compare(
     from peers.tables import render
 
     talk = Talk(quiet=quiet, verbose=verbose)
+    if markdown_out is not None:
+        _check_markdown(markdown_out)
     if make_venv:
         fer_python = make(on_step=talk.say)
         if data is None and results is None:
@@ -127,11 +129,21 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _markdown(path: Path, document: dict[str, object]) -> str:
-    from peers.tables import BEGIN, inserted, markdown
+    from peers.tables import inserted, markdown
 
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
     table = markdown(document)
-    return inserted(before, table) if BEGIN in before else table
+    return inserted(path.read_text(encoding="utf-8"), table) if path.is_file() else table
+
+
+def _check_markdown(path: Path) -> None:
+    """Before minutes of measuring: a file without a place for the table is left alone."""
+    from peers.tables import BEGIN, END
+
+    if path.is_file() and not {BEGIN, END} <= set(path.read_text(encoding="utf-8").splitlines()):
+        raise ConfigError(
+            f"{path} has no place for the table.",
+            f"Put the lines {BEGIN} and {END} where it shall stand, or name a new file.",
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -79,7 +79,7 @@ def find_python(stated: Path | None, folder: Path = VENV) -> Path:
 
 
 class FerEntrant:
-    """``fer.fer.FER()`` with its defaults, each row given as one face box.
+    """``fer.fer.FER()`` with its defaults, each row given as one face box (no padding around it).
 
     Args:
         python: of the environment that has it.

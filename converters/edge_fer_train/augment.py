@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from edge_fer.contract import InputSpec
-from edge_fer.preprocess import sample
+from edge_fer.preprocess import coloured, sample
 from edge_fer.types import Image, Square
 
 __all__ = ["Augmentation"]
@@ -54,7 +54,7 @@ class Augmentation:
         """One shaken copy: ``uint8[height, width, channels]``."""
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
-        pixels = self._geometry(image, spec, rng)
+        pixels = self._geometry(coloured(image, spec), spec, rng)
         pixels = self._light(pixels, rng)
         pixels = self._optics(pixels, rng)
         if rng.random() < self.occlusion:

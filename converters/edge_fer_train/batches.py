@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,21 +116,38 @@ def draw(truth: NDArray[np.int64], balance: float, rng: np.random.Generator) -> 
     return np.resize(order, len(truth))
 
 
-def prefetch(batches: Iterator[Any], depth: int = 4) -> Iterator[Any]:
-    """Make the next batches on a thread while the model learns from this one."""
+def prefetch(batches: Iterator[Any], depth: int = 4) -> Generator[Any, None, None]:
+    """Make the next batches on a thread while the model learns from this one.
+
+    Close it (``contextlib.closing``) to end the thread early.
+    """
     ready: queue.Queue[Any] = queue.Queue(depth)
-    end = object()
+    end, stopped = object(), threading.Event()
+
+    def hand_over(item: Any) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
 
     def work() -> None:
         try:
             for batch in batches:
-                ready.put(batch)
-            ready.put(end)
+                hand_over(batch)
+                if stopped.is_set():
+                    return
+            hand_over(end)
         except Exception as err:  # handed to the consumer, who raises it
-            ready.put(err)
+            hand_over(err)
 
-    threading.Thread(target=work, daemon=True).start()
-    while (item := ready.get()) is not end:
-        if isinstance(item, Exception):
-            raise item
-        yield item
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not end:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        # A thread inside OpenCV when Python ends takes the whole process down with it.
+        stopped.set()
+        thread.join()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.errors import ConfigError
+from edge_fer.errors import ConfigError, ModelError
 from edge_fer.files import atomic_write
 
 __all__ = ["Epoch", "State"]
@@ -84,10 +86,11 @@ class State:
 
         Raises:
             ConfigError: it belongs to a run with another recipe or other data.
+            ModelError: it is damaged.
         """
         if not self.path.exists():
             return
-        with np.load(self.path) as stored:
+        with self._open() as stored:
             if str(stored["fingerprint"]) != self.fingerprint:
                 raise ConfigError(
                     f"{self.path} belongs to a run with another recipe or other data.",
@@ -101,6 +104,15 @@ class State:
                 if name == "variables":
                     for variable, value in zip(self._variables(), group, strict=True):
                         variable.assign(value)
+
+    def _open(self) -> Any:
+        try:
+            return np.load(BytesIO(self.path.read_bytes()))
+        except (OSError, ValueError, zipfile.BadZipFile) as err:
+            raise ModelError(
+                f"The checkpoint {self.path} is damaged: {err}.",
+                "Remove it to start afresh, or name another folder with --resume.",
+            ) from err
 
     def _variables(self) -> Sequence[Any]:
         return [*self.model.variables, *self.model.optimizer.variables]

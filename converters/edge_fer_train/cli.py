@@ -165,6 +165,11 @@ def train(
         raise ConfigError(f"There is no precision {precision!r}.", "Known: float32, bfloat16.")
     if folds == 1:
         raise ConfigError("One fold leaves nothing to learn from.", "Give --folds 2 or more.")
+    if mixup + cutmix > 1:
+        raise ConfigError(
+            "--mixup and --cutmix are shares of the same batches, and more than all of them.",
+            "Give shares that add up to 1 or less.",
+        )
     recipe = Recipe(
         arch=architecture(arch).name,
         epochs=epochs,
@@ -239,7 +244,8 @@ def train(
             if found["n"]:
                 low, high = found["ci95"]
                 talk.say(
-                    f"out of fold, {label}: recall {100 * found['recall']:.1f} % "
+                    f"out of fold ({fold_arch or arch}, mirror-averaged), {label}: "
+                    f"recall {100 * found['recall']:.1f} % "
                     f"[{100 * low:.1f}, {100 * high:.1f}], n {found['n']}"
                 )
     if json:

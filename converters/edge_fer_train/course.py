@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,17 @@ class Course:
     outliers: tuple[Path, ...]
     initial: Path | None
 
+    def learnt_from(self, teachers: Sequence[Teacher]) -> dict[str, Any]:
+        """What the targets are made of besides the labels, for fingerprint and record."""
+        taught = bool(teachers or self.folds)
+        return {
+            "teachers": [{"file": t.path.name, "sha256": t.sha256} for t in teachers],
+            "teacher_weight": self.teacher_weight if taught else 0,
+            "folds": self.folds,
+            "fold_recipe": asdict(self.fold_recipe) if self.folds else None,
+            "every_vote": self.every_vote,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
@@ -80,11 +92,12 @@ class Finished:
 
     def sources(self) -> dict[str, Any]:
         """Teachers, outliers and out-of-fold figures, for the run record."""
+        initial = self.course.initial
         return {
-            "teachers": [{"file": t.path.name, "sha256": t.sha256} for t in self.teachers],
-            "teacher_weight": self.course.teacher_weight if self.teachers or self.cross_fit else 0,
-            "initial": None if self.course.initial is None else self.course.initial.name,
-            "every_vote": self.course.every_vote,
+            **self.course.learnt_from(self.teachers),
+            "initial": None
+            if initial is None
+            else {"file": initial.name, "sha256": sha256(initial.read_bytes()).hexdigest()},
             "outliers": [{"file": n, "sha256": h} for n, h in self.outliers.sources],
             "cross_fit": None if self.cross_fit is None else self.cross_fit.to_json(),
         }
@@ -106,7 +119,7 @@ def follow(
         on_epoch: called with what is being trained and its epoch.
 
     Raises:
-        ConfigError: ``run_dir`` holds another run.
+        ConfigError: ``run_dir`` holds another run, or ``initial`` has another architecture.
         DataError: data or outliers cannot be read.
         ModelError: a teacher cannot be read, or the loss is no longer a number.
     """
@@ -115,11 +128,13 @@ def follow(
         rows, SCHEMES[course.scheme], split="Training", every_vote=course.every_vote
     )
     validation = labelled(rows, SCHEMES[course.scheme], split="validation")
-    outliers = read_outliers(rows, select(rows, training.split)[1], course.outliers)
+    unused = np.setdiff1d(select(rows, training.split)[1], np.asarray(training.rows))
+    outliers = read_outliers(rows, unused, course.outliers)
+    initial = None if course.initial is None else read_keras(course.initial)[0]
     on_note(f"{len(training)} rows to learn from, {len(validation)} to choose by")
 
     teachers = tuple(Teacher.read(path, training.labels) for path in course.teachers)
-    opinions = [teacher.opinion(training, course.spec) for teacher in teachers]
+    opinions = [teacher.opinion(training) for teacher in teachers]
     crossed = None
     if course.folds:
         on_note(f"{course.folds} models judge the rows that they have not seen")
@@ -135,15 +150,16 @@ def follow(
             on_epoch=lambda fold, epoch: on_epoch(f"fold {fold + 1}/{course.folds} ", epoch),
         )
         opinions.append(crossed.probabilities)
-    target = blend(training, opinions, course.teacher_weight) if opinions else training
     trained = train(
         course.recipe,
         course.spec,
-        target,
+        training,
         validation,
         course.run_dir,
+        target=blend(training.target, opinions, course.teacher_weight) if opinions else None,
+        learnt_from=course.learnt_from(teachers),
         outliers=outliers,
-        initial=None if course.initial is None else read_keras(course.initial)[0],
+        initial=initial,
         on_step=on_step,
         on_epoch=lambda epoch: on_epoch("", epoch),
     )
@@ -166,7 +182,7 @@ def follow(
             validation.truth,
             course.spec,
             seed=course.recipe.seed,
-            non_faces=non_face_crops(outliers.test_scenes, course.spec),
+            non_faces=non_face_crops(outliers.choosing_scenes, course.spec),
         ),
         quality=quality_ranges(pixels),
     )

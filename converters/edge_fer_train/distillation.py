@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Teacher:
     path: Path
     sha256: str
     model: Any
-    temperature: float
+    contract: ModelContract
 
     @classmethod
     def read(cls, path: Path, labels: Sequence[str]) -> Teacher:
@@ -56,12 +56,12 @@ class Teacher:
             path=path,
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
             model=model,
-            temperature=contract.output.temperature,
+            contract=contract,
         )
 
-    def opinion(self, faces: LabelledFaces, spec: InputSpec) -> NDArray[np.float32]:
-        """See :func:`opinion`."""
-        return opinion(self.model, self.temperature, faces, spec)
+    def opinion(self, faces: LabelledFaces) -> NDArray[np.float32]:
+        """See :func:`opinion`; the faces are fitted to the teacher's own input."""
+        return opinion(self.model, self.contract.output.temperature, faces, self.contract.input)
 
 
 def read_keras(path: Path) -> tuple[Any, ModelContract]:
@@ -110,9 +110,8 @@ def keras_probabilities(model: Any, spec: InputSpec, temperature: float) -> Prob
 
 
 def blend(
-    faces: LabelledFaces, opinions: Sequence[NDArray[np.float32]], weight: float
-) -> LabelledFaces:
-    """The same rows with ``weight`` parts of the teachers' mean opinion in the target."""
+    target: NDArray[np.float32], opinions: Sequence[NDArray[np.float32]], weight: float
+) -> NDArray[np.float32]:
+    """``float32[N, C]``: the target with ``weight`` parts of the teachers' mean opinion."""
     teachers = np.mean(np.stack(opinions), axis=0)
-    target = (1 - weight) * faces.target + weight * teachers
-    return replace(faces, target=target.astype(np.float32))
+    return np.asarray((1 - weight) * target + weight * teachers, np.float32)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.contract import InputSpec
+from edge_fer.errors import DataError
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import wilson
 from edge_fer_train.checkpoint import Epoch
@@ -45,9 +46,11 @@ class CrossFit:
     def to_json(self) -> dict[str, Any]:
         """Accuracy and recall per class with 95 % Wilson intervals, for the run record.
 
-        Only rows on which the crowd was clear are scored: one class has more than half the votes.
+        Only rows that the majority rule scores count, and each is judged together with its mirror
+        image, as a teacher judges it.
         """
-        clear = self.faces.target.max(axis=1) > 0.5
+        clear = self.faces.clear
+        clear = np.ones(len(self.faces), bool) if clear is None else clear
         truth = self.faces.truth[clear]
         right = self.probabilities[clear].argmax(axis=1) == truth
         per_class: dict[str, Any] = {}
@@ -79,6 +82,8 @@ def take(faces: LabelledFaces, chosen: NDArray[np.int64]) -> LabelledFaces:
         truth=faces.truth[chosen],
         target=faces.target[chosen],
         copy_of_training=None if faces.copy_of_training is None else faces.copy_of_training[chosen],
+        rows=None if faces.rows is None else faces.rows[chosen],
+        clear=None if faces.clear is None else faces.clear[chosen],
     )
 
 
@@ -109,9 +114,15 @@ def cross_fit(
 
     Raises:
         ConfigError: a checkpoint belongs to another run.
+        DataError: a fold would be empty.
         ModelError: the loss is no longer a number.
     """
     part = fold_of(training, folds)
+    if len(set(part.tolist())) < folds:
+        raise DataError(
+            f"{len(training)} rows are too few for {folds} folds: one would be empty.",
+            "Give fewer --folds, or more data.",
+        )
     probabilities = np.zeros(training.target.shape, np.float32)
     for fold in range(folds):
         outside = np.flatnonzero(part == fold)

@@ -42,13 +42,13 @@ class Outliers:
         scenes: luma ``uint8[H, W]`` without faces; non-face crops are cut from them.
         crops: face crops that cannot be read: masked ones, and rows that the crowd voted
             unknown or not a face.
-        test_scenes: scenes kept aside for measuring; never taught.
+        choosing_scenes: scenes kept aside for choosing ``unknown``; never taught.
         sources: names and hashes of the files, for the record.
     """
 
     scenes: Sequence[Image] = ()
     crops: Sequence[Image] = ()
-    test_scenes: Sequence[Image] = ()
+    choosing_scenes: Sequence[Image] = ()
     sources: tuple[tuple[str, str], ...] = ()
 
     def one(
@@ -119,12 +119,12 @@ def _square(
     )
 
 
-def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]) -> Outliers:
+def read_outliers(rows: Rows, unused: NDArray[np.int64], paths: Sequence[Path]) -> Outliers:
     """Collect what outliers are made from.
 
     Args:
         rows: the training data; rows voted unknown or not a face are taken from it.
-        teaching: the row numbers that may be taught.
+        unused: the row numbers of split Training that are taught as no expression.
         paths: zip files or folders of pictures. With a ``boxes.csv`` (image, x1, y1, x2, y2,
             class), its ``with_mask`` boxes are faces that cannot be read; without, the
             pictures show no face.
@@ -134,7 +134,7 @@ def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]
     """
     scenes: list[Image] = []
     aside: list[Image] = []
-    crops = [rows.images[i] for i in teaching.tolist() if _voted_unreadable(rows, i)]
+    crops = [rows.images[i] for i in unused.tolist() if _voted_unreadable(rows, i)]
     sources = []
     for path in paths:
         files = dict(archive_files(path))
@@ -144,10 +144,10 @@ def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]
             crops += masked
             found = len(masked)
         else:
-            for_training, for_testing = split_scenes(files)
-            scenes += for_training
-            aside += for_testing
-            found = len(for_training) + len(for_testing)
+            parts = split_scenes(files)
+            scenes += parts.teaching
+            aside += parts.choosing
+            found = len(parts.teaching) + len(parts.choosing) + len(parts.reporting)
         if not found:
             raise DataError(
                 f"{path} has no picture that outliers could be made from.",
@@ -157,7 +157,7 @@ def read_outliers(rows: Rows, teaching: NDArray[np.int64], paths: Sequence[Path]
         for name in sorted(files):
             whole.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
         sources.append((path.name, whole.hexdigest()))
-    return Outliers(scenes=scenes, crops=crops, test_scenes=aside, sources=tuple(sources))
+    return Outliers(scenes=scenes, crops=crops, choosing_scenes=aside, sources=tuple(sources))
 
 
 def _voted_unreadable(rows: Rows, i: int) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge_fer.classifier import softmax
 from edge_fer.contract import InputSpec
-from edge_fer.errors import ModelError
+from edge_fer.errors import ConfigError, ModelError
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.metrics import macro_recall, top1
 from edge_fer.preprocess import fit, to_real
@@ -80,6 +81,8 @@ def train(
     validation: LabelledFaces,
     run_dir: Path,
     *,
+    target: NDArray[np.float32] | None = None,
+    learnt_from: Mapping[str, Any] | None = None,
     outliers: Outliers | None = None,
     initial: Any = None,
     on_step: Callable[[int, int, float], None] = lambda done, total, loss: None,
@@ -90,16 +93,21 @@ def train(
     Args:
         recipe: see :class:`Recipe`.
         spec: what the model takes.
-        training: rows to learn from; ``target`` is what is learnt.
+        training: rows to learn from.
         validation: rows that choose the epoch and the temperature.
         run_dir: holds ``checkpoint.npz`` after each epoch.
+        target: ``float32[N, C]`` to learn instead of ``training.target``.
+        learnt_from: where ``target`` comes from, as JSON; a run is known by it, because the numbers
+            themselves differ in their last bits between processors.
         outliers: what unreadable pictures are made from; none without.
-        initial: a Keras model whose weights to begin with, wherever shapes agree.
+        initial: a Keras model of the same architecture whose weights to begin with; the classifier
+            begins afresh where the number of classes differs.
         on_step: called with steps done, steps in the epoch, loss.
         on_epoch: called after each epoch.
 
     Raises:
-        ConfigError: ``run_dir`` holds a run with another recipe or other data.
+        ConfigError: ``run_dir`` holds a run with another recipe or other data, or ``initial`` has
+            another architecture.
         ModelError: the loss is no longer a number.
     """
     import keras
@@ -123,11 +131,11 @@ def train(
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
 
-    fingerprint = _fingerprint(recipe, training, outliers, initial)
+    fingerprint = _fingerprint(recipe, training, learnt_from, outliers, initial)
     state = State(run_dir / "checkpoint.npz", fingerprint, model)
     state.resume()
     batches = Batches(
-        faces=training,
+        faces=training if target is None else replace(training, target=target),
         spec=spec,
         size=recipe.batch,
         balance=recipe.balance,
@@ -140,10 +148,11 @@ def train(
     for number in range(len(state.curve), recipe.epochs):
         began, losses = time.monotonic(), []
         rng = np.random.default_rng((recipe.seed, number))
-        for done, (pixels, targets) in enumerate(prefetch(batches.epoch(rng, steps)), 1):
-            losses.append(float(model.train_on_batch(to_real(pixels, spec), targets)))
-            state.average(recipe.averaging)
-            on_step(done, steps, float(np.mean(losses[-50:])))
+        with closing(prefetch(batches.epoch(rng, steps))) as made:
+            for done, (pixels, targets) in enumerate(made, 1):
+                losses.append(float(model.train_on_batch(to_real(pixels, spec), targets)))
+                state.average(recipe.averaging)
+                on_step(done, steps, float(np.mean(losses[-50:])))
         if not np.isfinite(losses).all():
             raise ModelError(
                 "Training diverged: the loss is not a number.", "Lower --learning-rate."
@@ -177,7 +186,11 @@ def _nll(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: flo
 
 
 def _fingerprint(
-    recipe: Recipe, training: LabelledFaces, outliers: Outliers | None, initial: Any
+    recipe: Recipe,
+    training: LabelledFaces,
+    learnt_from: Mapping[str, Any] | None,
+    outliers: Outliers | None,
+    initial: Any,
 ) -> str:
     """Whatever decides the outcome: two runs with the same one may share a checkpoint."""
     begun_with = hashlib.sha256()
@@ -189,7 +202,8 @@ def _fingerprint(
             "data": training.sha256,
             "n": len(training),
             "target": hashlib.sha256(training.target.tobytes()).hexdigest(),
-            "outliers": [] if outliers is None else [list(source) for source in outliers.sources],
+            "learnt_from": learnt_from,
+            "outliers": None if outliers is None else [list(s) for s in outliers.sources],
             "initial": begun_with.hexdigest(),
         },
         sort_keys=True,
@@ -197,13 +211,21 @@ def _fingerprint(
 
 
 def _begin_with(model: Any, initial: Any) -> None:
-    """Take over the weights layer by layer, in order, wherever the shapes agree."""
-    theirs = [layer for layer in initial.layers if layer.weights]
-    ours = [layer for layer in model.layers if layer.weights]
-    for mine, other in zip(ours, theirs, strict=False):
-        values = other.get_weights()
-        if [w.shape for w in mine.get_weights()] == [w.shape for w in values]:
-            mine.set_weights(values)
+    """Take over all weights; those of the classifier only where there are as many classes.
+
+    Raises:
+        ConfigError: another architecture.
+    """
+    ours, theirs = ([layer for layer in net.layers if layer.weights] for net in (model, initial))
+    shapes = [[[w.shape for w in x.weights] for x in net[:-1]] for net in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        raise ConfigError(
+            f"The weights to begin with are of another architecture than {model.name}.",
+            "Give the --arch that they were trained with.",
+        )
+    for mine, other in zip(ours, theirs, strict=True):
+        if [w.shape for w in mine.weights] == [w.shape for w in other.weights]:
+            mine.set_weights(other.get_weights())
 
 
 def _averaged_logits(state: State, spec: InputSpec, pixels: Image) -> NDArray[np.float32]:

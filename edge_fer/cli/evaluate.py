@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from edge_fer.classifier import Classifier
     from edge_fer.evaluation.data import LabelledFaces
+    from edge_fer.types import Image
 
 __all__ = ["evaluate"]
+
+_SEED = 1001  # of noise and corruptions: not the ones that training chose the threshold on
 
 
 def evaluate(
@@ -44,8 +47,8 @@ def evaluate(
     non_faces: Annotated[
         Path | None,
         typer.Option(
-            help="Zip or folder of pictures without faces; with --robustness, crops of those kept "
-            "from training (a third, by their hash) are scored, too."
+            help="Zip or folder of pictures without faces: scores crops of those kept aside "
+            "(a sixth, by their hash), too. Implies --robustness."
         ),
     ] = None,
     backend: Backend = "auto",
@@ -65,6 +68,7 @@ def evaluate(
     talk = Talk(quiet=quiet, verbose=verbose)
     classifier = open_classifier(model, backend=backend, threads=threads, on_skip=talk.say)
     faces = load(data, classifier.labels, split=split, ferplus=ferplus)
+    crops = None if non_faces is None else _crops(non_faces, classifier)
     talk.detail(f"{classifier.model.path} on {classifier.backend.name}")
     for path, why in faces.skipped:
         talk.say(f"left out: {path}: {why}")
@@ -78,12 +82,12 @@ def evaluate(
             classifier, faces, lambda done, total: bar.update(task, completed=done, total=total)
         )
         document = evaluation.to_json(str(classifier.model.path), classifier.model.sha256)
-        if robustness:
+        if robustness or non_faces:
             bar.update(task, description="spoilt faces")
             document["robustness"] = _robustness(
                 classifier,
                 faces,
-                non_faces,
+                crops,
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
     if json:
@@ -92,27 +96,41 @@ def evaluate(
         _print(document)
 
 
+def _crops(path: Path, classifier: Classifier) -> Image:
+    from edge_fer.errors import DataError
+    from edge_fer.evaluation.scenes import archive_files, non_face_crops, split_scenes
+
+    files = dict(archive_files(path))
+    if any(name.endswith("boxes.csv") for name in files):
+        raise DataError(f"{path} has faces: it has a boxes.csv.", "Give pictures without faces.")
+    crops = non_face_crops(split_scenes(files).reporting, classifier.contract.input)
+    if crops is None:
+        raise DataError(
+            f"{path} has no picture that is kept aside for this.",
+            "Give a zip file or folder of a dozen pictures without faces, or more.",
+        )
+    return crops
+
+
 def _robustness(
     classifier: Classifier,
     faces: LabelledFaces,
-    non_faces: Path | None,
+    non_faces: Image | None,
     on_step: Callable[[int, int], None],
 ) -> dict[str, Any]:
     import numpy as np
 
     from edge_fer.evaluation.robustness import measure
-    from edge_fer.evaluation.scenes import archive_files, non_face_crops, split_scenes
     from edge_fer.preprocess import fit
 
     spec = classifier.contract.input
-    scenes = [] if non_faces is None else split_scenes(dict(archive_files(non_faces)))[1]
     found = measure(
         classifier.probabilities,
         np.stack([fit(image, spec) for image in faces.images]),
         faces.truth,
         spec,
-        seed=1,
-        non_faces=non_face_crops(scenes, spec),
+        seed=_SEED,
+        non_faces=non_faces,
         on_step=on_step,
     )
     unknown = classifier.contract.output.unknown or {}

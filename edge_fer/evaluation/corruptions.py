@@ -151,7 +151,10 @@ def _roll(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Genera
 
 
 def _turn_90(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Generator) -> Image:
-    return np.ascontiguousarray(np.rot90(pixels, rng.choice((1, 3))))
+    quarters = int(rng.choice((1, 3)))
+    if spec.height != spec.width:
+        return _move(pixels, spec, roll=90.0 * quarters)
+    return np.ascontiguousarray(np.rot90(pixels, quarters))
 
 
 def _turn_180(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Generator) -> Image:

@@ -47,6 +47,8 @@ class LabelledFaces:
         labels: the classes, in the model's order.
         truth: ``int64[N]`` index into ``labels``.
         target: ``float32[N, C]``: the crowd's distribution, or one-hot where there are no votes.
+        rows: ``int64[N]``, the row numbers in the data, or None.
+        clear: ``bool[N]``, rows that FER+'s majority rule scores; None where all are.
         copy_of_training: ``bool[N]``, a pixel copy of a Training row; None where it cannot be told.
         left_out: classes that only one side has, named for the reader.
         skipped: pictures of the data, of any split, that could not be read, each with the reason.
@@ -62,6 +64,8 @@ class LabelledFaces:
     copy_of_training: NDArray[np.bool_] | None
     left_out: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    rows: NDArray[np.int64] | None = None
+    clear: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -125,12 +129,14 @@ def labelled(
     """
     name, chosen = select(rows, split)
     labels = tuple(labels)
+    clear = None
     if rows.votes is not None and set(labels) == set(FERPLUS8):
         votes = rows.votes[chosen]
         found = plurality(votes) if every_vote else majority(votes)
         chosen, votes, found = chosen[found >= 0], votes[found >= 0], found[found >= 0]
         place = np.array([labels.index(c) for c in FERPLUS8])
         truth = place[found]
+        clear = majority(votes) >= 0 if every_vote else None
         target = vote_distribution(votes)[:, np.argsort(place)]
         left_out: tuple[str, ...] = ()
     else:
@@ -156,6 +162,8 @@ def labelled(
         copy_of_training=_copies(rows, chosen, name),
         left_out=left_out,
         skipped=rows.skipped,
+        rows=chosen,
+        clear=clear,
     )
 
 

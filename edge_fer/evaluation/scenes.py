@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from edge_fer.pictures import PICTURE_SUFFIXES
 from edge_fer.preprocess import fit, sample
 from edge_fer.types import Image, Square
 
-__all__ = ["archive_files", "is_test_scene", "non_face_crops", "scene_crop", "split_scenes"]
+__all__ = ["Scenes", "archive_files", "non_face_crops", "scene_crop", "split_scenes"]
 
 _PER_SCENE = 20
 _SMALLEST = 20
@@ -43,25 +44,31 @@ def archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
         ) from err
 
 
-def is_test_scene(data: bytes) -> bool:
-    """Whether a scene is kept from training: its file's sha256 begins with a byte below 0x55."""
-    return hashlib.sha256(data).digest()[0] < 0x55
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenes:
+    """Pictures ``uint8[H, W]`` luma for three uses, parted by the sha256 of their files.
 
-
-def split_scenes(files: dict[str, bytes]) -> tuple[list[Image], list[Image]]:
-    """The pictures among some files, ``uint8[H, W]`` luma: those for training, those for testing.
-
-    What is no picture, and pictures too small to crop from, are passed over.
+    A first byte below 0x55 keeps a scene from ``teaching``; of those, even ones are for
+    ``choosing`` a threshold and odd ones for ``reporting`` what it does.
     """
-    training: list[Image] = []
-    testing: list[Image] = []
+
+    teaching: list[Image]
+    choosing: list[Image]
+    reporting: list[Image]
+
+
+def split_scenes(files: dict[str, bytes]) -> Scenes:
+    """The pictures among some files; what is none, or too small to crop from, is passed over."""
+    found = Scenes(teaching=[], choosing=[], reporting=[])
     for name, data in files.items():
         if Path(name).suffix.lower() not in PICTURE_SUFFIXES:
             continue
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
         if picture is not None and min(picture.shape) > _SMALLEST:
-            (testing if is_test_scene(data) else training).append(np.asarray(picture, np.uint8))
-    return training, testing
+            first = hashlib.sha256(data).digest()[0]
+            aside = found.reporting if first % 2 else found.choosing
+            (aside if first < 0x55 else found.teaching).append(np.asarray(picture, np.uint8))
+    return found
 
 
 def scene_crop(scene: Image, spec: InputSpec, rng: np.random.Generator) -> Image:

@@ -22,7 +22,6 @@ from edge_fer.backends._interpreter import InterpreterBackend
 from edge_fer.classifier import Classifier
 from edge_fer.errors import ModelError
 from edge_fer.evaluation.data import load
-from edge_fer.evaluation.labels import FERPLUS8
 from edge_fer.modelfile import read_model
 from edge_fer.models import shipped
 from edge_fer_convert.export import export
@@ -321,9 +320,7 @@ def test_tensorflow_gives_up_and_its_last_words_are_passed_on(made: Path, tmp_pa
     assert any("Traceback" in line for line in lines)
 
 
-@pytest.fixture(
-    scope="module", params=[name for name in shipped() if not name.endswith(".float")]
-)
+@pytest.fixture(scope="module", params=[name for name in shipped() if not name.endswith(".float")])
 def real(
     request: pytest.FixtureRequest, fer2013: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:

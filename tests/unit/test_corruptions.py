@@ -22,7 +22,7 @@ def faces(spec: InputSpec, n: int = 3) -> Image:
     return np.asarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("spec", [GRAY, SQUARE_RGB], ids=["gray", "rgb"])
+@pytest.mark.parametrize("spec", [GRAY, SQUARE_RGB, RGB], ids=["gray", "rgb", "not square"])
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))
 def test_every_corruption_keeps_the_shape_and_changes_the_face(name: str, spec: InputSpec) -> None:
     pixels = faces(spec)

@@ -468,5 +468,9 @@ def test_earlier_results_are_printed_again(
     assert main(["--from", str(results), "--markdown", str(readme)]) == 0
     assert "FER+ majority labels" in capsys.readouterr().out
     assert readme.read_text() == f"Title\n{BEGIN}\n{markdown(full_document())}{END}\nEnd\n"
+    (tmp_path / "other.md").write_text("A README without a place for it.\n")
+    assert main(["--from", str(results), "--markdown", str(tmp_path / "other.md")]) == 2
+    assert "has no place for the table" in capsys.readouterr().err
+    assert (tmp_path / "other.md").read_text() == "A README without a place for it.\n"
     results.write_text("{}")
     assert main(["--from", str(results)]) == 2

@@ -4,13 +4,14 @@ import json
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_fer.classifier import softmax
 from edge_fer.contract import ModelContract
-from edge_fer.errors import ConfigError
+from edge_fer.errors import ConfigError, DataError, ModelError
 from edge_fer.evaluation.data import LabelledFaces, labelled, read
 from edge_fer.evaluation.labels import FERPLUS8
 from edge_fer_train.article import main as article
@@ -21,6 +22,7 @@ from edge_fer_train.distillation import blend, opinion
 from edge_fer_train.folds import cross_fit, fold_of, take
 from edge_fer_train.muon import muon
 from edge_fer_train.normalisation import fast_batch_normalisation
+from edge_fer_train.outliers import Outliers
 from edge_fer_train.record import CONTRACT_MEMBER, expression_spec, save
 from edge_fer_train.training import Recipe, TrainedModel, fit_temperature, train
 from edge_fer_train.zoo import ZOO, build, count_macs
@@ -84,6 +86,9 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     )
     assert seen == [2]
     assert [e.loss for e in resumed.curve] == pytest.approx([e.loss for e in whole.curve], rel=1e-3)
+    # The averaged weights are restored, too.
+    nll = [e.validation_nll for e in resumed.curve]
+    assert nll == pytest.approx([e.validation_nll for e in whole.curve], rel=1e-3)
     for ours, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         assert np.allclose(ours, theirs, atol=5e-3)
 
@@ -93,8 +98,53 @@ def test_another_recipe_does_not_resume(
 ) -> None:
     one = Recipe(arch="resnet4", epochs=1, batch=16)
     train(one, expression_spec(), *splits, tmp_path)
-    with pytest.raises(ConfigError, match="another recipe"):
-        train(RECIPE, expression_spec(), *splits, tmp_path)
+    others: list[dict[str, Any]] = [
+        {"recipe": RECIPE},
+        {"learnt_from": {"teachers": ["a"]}},
+        {"outliers": Outliers()},
+        {"initial": build("resnet4", expression_spec(), 8)},
+        {"training": replace(splits[0], target=splits[0].target[::-1].copy())},
+    ]
+    for other in others:
+        recipe, training = other.pop("recipe", one), other.pop("training", splits[0])
+        with pytest.raises(ConfigError, match="another recipe"):
+            train(recipe, expression_spec(), training, splits[1], tmp_path, **other)
+    checkpoint = tmp_path / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="damaged"):
+        train(one, expression_spec(), *splits, tmp_path)
+
+
+def test_kernels_go_to_muon_and_only_kernels_decay() -> None:
+    model = build("resnet4", expression_spec(), 8)
+    optimizer = muon(0.01, 0.5)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    optimizer.build(model.trainable_variables)
+    for variable in model.trainable_variables:
+        kernel = len(variable.shape) == 4
+        assert optimizer._should_use_adamw(variable) == (not kernel), variable.path
+        decays = kernel or variable.path.endswith("logits/kernel")
+        assert optimizer._use_weight_decay(variable) == decays, variable.path
+
+
+def test_weights_of_another_architecture_are_refused(
+    splits: tuple[LabelledFaces, LabelledFaces], tmp_path: Path
+) -> None:
+    other = build("resnet7-nano", expression_spec(), 8)
+    with pytest.raises(ConfigError, match="another architecture than resnet4"):
+        train(RECIPE, expression_spec(), *splits, tmp_path, initial=other)
+
+
+def test_coloured_pictures_of_any_size_teach_a_gray_model(
+    splits: tuple[LabelledFaces, LabelledFaces], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(30, 90, (len(splits[0]), 2))
+    images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in sizes]
+    coloured = replace(splits[0], images=images)
+    one = replace(RECIPE, epochs=1)
+    found = train(one, expression_spec(), coloured, splits[1], tmp_path, outliers=Outliers())
+    assert np.isfinite(found.curve[0].loss)
 
 
 def test_the_saved_model_carries_its_contract_and_loads(
@@ -197,6 +247,8 @@ def test_folds_judge_every_row_by_a_model_without_it(
     part = fold_of(training, 2)
     assert set(part) == {0, 1}
     one = replace(RECIPE, epochs=1)
+    with pytest.raises(DataError, match="too few for 900 folds"):
+        cross_fit(one, expression_spec(), training, validation, tmp_path, 900)
     found = cross_fit(one, expression_spec(), training, validation, tmp_path, 2)
     assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(len(training)), abs=1e-5)
     alone = train(
@@ -217,7 +269,7 @@ def test_the_teachers_opinion_is_blended_by_weight(
     training = splits[0]
     even = np.full(training.target.shape, 1 / 8, np.float32)
     sure = np.eye(8, dtype=np.float32)[np.zeros(len(training), int)]
-    target = blend(training, [even, sure], 0.4).target
+    target = blend(training.target, [even, sure], 0.4)
     assert np.allclose(target, 0.6 * training.target + 0.2 * even + 0.2 * sure, atol=1e-6)
 
 

@@ -1,6 +1,10 @@
 """Batches: mixing keeps the books, outliers come at their share, classes at theirs."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -80,6 +84,17 @@ def test_balance_draws_rare_classes_more_often(balance: float, rare: float) -> N
     truth = np.array([0] * 90 + [1] * 10)
     drawn = np.concatenate([draw(truth, balance, np.random.default_rng(i)) for i in range(20)])
     assert (truth[drawn] == 1).mean() == pytest.approx(rare, abs=0.02)
+
+
+def test_closing_ends_the_thread_that_makes_batches() -> None:
+    def endless() -> Iterator[int]:
+        yield from count()
+
+    before = threading.active_count()
+    with closing(prefetch(endless())) as batches:
+        assert next(batches) == 0
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
 
 
 def test_a_failure_on_the_thread_is_raised_where_it_is_waited_for() -> None:
