@@ -14,7 +14,8 @@ __all__ = ["find", "shipped"]
 def shipped() -> dict[str, Path]:
     """Name to file: ``expression``, ``expression.float``, ..."""
     folder = Path(str(files(__name__)))
-    return {p.name.removesuffix(".tflite"): p for p in sorted(folder.glob("*.tflite"))}
+    # By name, not by file: "expression" before "expression-nano", although "-" sorts before ".".
+    return dict(sorted((p.name.removesuffix(".tflite"), p) for p in folder.glob("*.tflite")))
 
 
 def find(model: str) -> Path:
