@@ -34,7 +34,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         capture_output=True,
     )
     (path,) = out.glob("*.whl")
-    assert path.stat().st_size < 3_000_000
+    # Three models of 400 kB or less, their float twins, and the code.
+    assert path.stat().st_size < 5_000_000
     with zipfile.ZipFile(path) as archive:
         return archive.namelist()
 
@@ -51,6 +52,8 @@ def test_every_source_file_and_every_data_file_is_in_it(wheel: list[str]) -> Non
     [
         "edge_fer/models/expression.tflite",
         "edge_fer/models/expression.float.tflite",
+        "edge_fer/models/expression-nano.tflite",
+        "edge_fer/models/expression-fer2013.tflite",
         "edge_fer/cameras/mean_faces.npz",
         "edge_fer/defaults.toml",
         "edge_fer/py.typed",
