@@ -94,6 +94,7 @@ def test_the_oldest_constraints_are_the_bounds_of_pyproject() -> None:
     bounds = dict(d.split(",")[0].split(">=") for d in project["dependencies"])
     lines = (ROOT / "tests" / "constraints-oldest.txt").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pinned.pop("click")  # typer's own, of its time
     assert set(pinned) == set(bounds)
     for name, version in pinned.items():
         assert version.split(".")[: bounds[name].count(".") + 1] == bounds[name].split("."), name
