@@ -105,8 +105,7 @@ class Classifier:
         """What ``float64[C]`` probabilities say, by the contract's rule for unknown."""
         label = self.labels[int(p.argmax())]
         reason: Reason | None = None
-        threshold = (self.contract.output.unknown or {}).get("min_probability")
-        if threshold is not None and p.max() < float(threshold):
+        if p.max() < self.contract.output.min_probability:
             label, reason = UNKNOWN, "low_confidence"
         return Expression(
             label=label,

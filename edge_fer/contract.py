@@ -85,6 +85,11 @@ class OutputSpec(_Part):
     temperature: Positive = 1.0
     unknown: dict[str, Any] | None = None
 
+    @property
+    def min_probability(self) -> float:
+        """Below it the answer is ``unknown``; 0 where the contract names no threshold."""
+        return float((self.unknown or {}).get("min_probability") or 0.0)
+
     @model_validator(mode="after")
     def _is_a_probability(self) -> Self:
         least = (self.unknown or {}).get("min_probability")

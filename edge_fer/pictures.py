@@ -11,7 +11,7 @@ from edge_fer.errors import ConfigError, DataError
 from edge_fer.files import write_bytes
 from edge_fer.types import Image
 
-__all__ = ["PICTURE_SUFFIXES", "luma_of", "read_picture", "write_picture"]
+__all__ = ["PICTURE_SUFFIXES", "decode_luma", "luma_of", "read_picture", "write_picture"]
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm"})
 
@@ -36,6 +36,15 @@ def read_picture(path: Path) -> Image:
     if picture is None:
         raise DataError(f"{path} is not a readable picture.", _REMEDY)
     return np.asarray(picture, np.uint8)
+
+
+def decode_luma(data: bytes) -> Image | None:
+    """``uint8[H, W]`` luma of a picture file's contents; None where they are no picture."""
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error:  # empty, or a header that lies
+        return None
+    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 def luma_of(picture: Image) -> Image:

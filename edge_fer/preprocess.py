@@ -27,6 +27,7 @@ __all__ = [
     "coloured",
     "compose",
     "crop",
+    "displaced",
     "fit",
     "plane",
     "quantise",
@@ -131,10 +132,38 @@ def fit(image: Image, spec: InputSpec) -> Image:
     Returns:
         ``uint8[height, width, channels]``; a row of the right size and colour comes back unchanged.
     """
-    image = coloured(image, spec)
+    return displaced(coloured(image, spec), spec)
+
+
+def displaced(
+    image: Image,
+    spec: InputSpec,
+    *,
+    shift: tuple[float, float] = (0.0, 0.0),
+    zoom: float = 1.0,
+    roll_deg: float = 0.0,
+) -> Image:
+    """What the model sees where the crop of a face is off; as it is without options.
+
+    Args:
+        image: a face crop in the model's colours; its longer side spans the square.
+        spec: the model's input.
+        shift: of the square's centre, in fractions of its side.
+        zoom: of the square's side.
+        roll_deg: of the square.
+
+    Returns:
+        ``uint8[height, width, channels]``.
+    """
     height, width = image.shape[:2]
-    whole = Square(cx=width / 2, cy=height / 2, side=max(height, width))
-    return sample(image, whole, spec)
+    side = max(height, width)
+    square = Square(
+        cx=width / 2 + side * shift[0],
+        cy=height / 2 + side * shift[1],
+        side=side * zoom,
+        roll_deg=roll_deg,
+    )
+    return sample(image, square, spec)
 
 
 def coloured(image: Image, spec: InputSpec) -> Image:

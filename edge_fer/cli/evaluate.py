@@ -133,8 +133,7 @@ def _robustness(
         non_faces=non_faces,
         on_step=on_step,
     )
-    unknown = classifier.contract.output.unknown or {}
-    return found.at(float(unknown.get("min_probability", 0.0))).to_json()
+    return found.at(classifier.contract.output.min_probability).to_json()
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_fer.cli.console import Backend, Json, Quiet, Talk, emit_json
+
+if TYPE_CHECKING:
+    from edge_fer.graphfile import GraphTable
 
 __all__ = ["app"]
 
@@ -50,14 +53,19 @@ def list_models(json: Json = False) -> None:
 
 @app.command()
 def show(model: Which, json: Json = False) -> None:
-    """Show a model's contract: labels, preprocessing, recorded figures, provenance.
+    """Show a model's contract and its graph.
+
+    The contract holds labels, preprocessing, recorded figures and provenance; the graph is one line
+    for each operator, with what it makes and what it weighs.
 
     Example: edge-fer models show expression
     """
+    from edge_fer.graphfile import read_graph
     from edge_fer.modelfile import read_model
     from edge_fer.models import find
 
     file = read_model(find(model))
+    graph = read_graph(file.flatbuffer)
     contract = file.contract.model_dump(mode="json", by_alias=True)
     if contract["golden"]:
         # Kilobytes of base64 that nobody reads.
@@ -69,9 +77,10 @@ def show(model: Which, json: Json = False) -> None:
         "contract": contract,
     }
     if json:
-        emit_json(document)
+        emit_json({**document, "graph": graph.to_json()})
     else:
         _tree("", document)
+        _graph(graph)
 
 
 @app.command()
@@ -148,6 +157,36 @@ def adopt(
         emit_json({"schema": "edge-fer/adopt/1", "path": str(output), "sha256": model.sha256})
     else:
         typer.echo(f"{output}: {len(model.contract.labels)} labels, {model.sha256[:12]}")
+
+
+def _graph(graph: GraphTable) -> None:
+    typer.echo("graph:")
+    head = ("operator", "v", "output", "type", "scale", "zero", "weights", "MACs")
+    rows = [
+        (
+            line.operator,
+            str(line.version),
+            "x".join(map(str, line.shape)),
+            line.dtype,
+            "-" if line.scale is None else f"{line.scale:.6g}",
+            "-" if line.zero_point is None else str(line.zero_point),
+            f"{line.weight_bytes} B" if line.weight_bytes else "-",
+            "?" if line.macs is None else f"{line.macs:,}" if line.macs else "-",
+        )
+        for line in graph.lines
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    numbers = ["#", *(str(line.number) for line in graph.lines)]
+    for number, row in zip(numbers, [head, *rows], strict=True):
+        words = zip(row, widths, strict=True)
+        typer.echo(
+            f"{number:>5}  {'  '.join(f'{word:<{width}}' for word, width in words).rstrip()}"
+        )
+    macs = "an unknown number of" if graph.macs is None else f"{graph.macs:,}"
+    typer.echo(
+        f"  {len(graph.lines)} operators, {graph.parameters:,} parameters, "
+        f"{graph.weight_bytes:,} bytes of constants, {macs} multiply-accumulates"
+    )
 
 
 def _tree(indent: str, value: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.contract import InputSpec
-from edge_fer.preprocess import sample
-from edge_fer.types import Image, Square
+from edge_fer.preprocess import displaced
+from edge_fer.types import Image
 
 __all__ = ["CORRUPTIONS", "STRENGTHS", "Corruption", "corrupt", "noise"]
 
@@ -147,13 +147,13 @@ def _dark_glasses(
 
 
 def _roll(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Generator) -> Image:
-    return _move(pixels, spec, roll=rng.choice((-1.0, 1.0)) * 9.0 * strength)
+    return displaced(pixels, spec, roll_deg=float(rng.choice((-1.0, 1.0)) * 9.0 * strength))
 
 
 def _turn_90(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Generator) -> Image:
     quarters = int(rng.choice((1, 3)))
     if spec.height != spec.width:
-        return _move(pixels, spec, roll=90.0 * quarters)
+        return displaced(pixels, spec, roll_deg=90.0 * quarters)
     return np.ascontiguousarray(np.rot90(pixels, quarters))
 
 
@@ -168,30 +168,12 @@ def _mirror(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Gene
 def _crop_error(pixels: Image, strength: float, spec: InputSpec, rng: np.random.Generator) -> Image:
     """Shifted by 5 % of the side and 8 % too large or small, per strength."""
     angle = rng.uniform(0, 2 * np.pi)
-    return _move(
+    return displaced(
         pixels,
         spec,
         shift=(0.05 * strength * np.cos(angle), 0.05 * strength * np.sin(angle)),
         zoom=1.08 ** (strength * rng.choice((-1.0, 1.0))),
     )
-
-
-def _move(
-    pixels: Image,
-    spec: InputSpec,
-    *,
-    shift: tuple[float, float] = (0.0, 0.0),
-    zoom: float = 1.0,
-    roll: float = 0.0,
-) -> Image:
-    side = max(spec.width, spec.height)
-    square = Square(
-        cx=spec.width / 2 + shift[0] * side,
-        cy=spec.height / 2 + shift[1] * side,
-        side=side * zoom,
-        roll_deg=float(roll),
-    )
-    return sample(pixels, square, spec)
 
 
 def _polygon(corners: list[tuple[float, float]], spec: InputSpec) -> Floats:

@@ -7,9 +7,10 @@ them, :func:`labelled` scores them in the model's classes (:class:`LabelledFaces
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ __all__ = [
     "Rows",
     "labelled",
     "load",
+    "pixel_sha256",
     "read",
     "select",
 ]
@@ -69,6 +71,22 @@ class LabelledFaces:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    def take(self, chosen: NDArray[np.int64]) -> LabelledFaces:
+        """Some of the rows, by their place, ``int64[M]``."""
+
+        def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if values is None else values[chosen]
+
+        return replace(
+            self,
+            images=[self.images[i] for i in chosen.tolist()],
+            truth=self.truth[chosen],
+            target=self.target[chosen],
+            copy_of_training=of(self.copy_of_training),
+            rows=of(self.rows),
+            clear=of(self.clear),
+        )
 
     @property
     def clean(self) -> NDArray[np.bool_] | None:
@@ -167,8 +185,13 @@ def labelled(
     )
 
 
+def pixel_sha256(images: Iterable[Image]) -> list[str]:
+    """Of each picture's pixels, in hex digits: equal for copies."""
+    return [hashlib.sha256(image.tobytes()).hexdigest() for image in images]
+
+
 def _digests(rows: Rows, which: NDArray[np.int64]) -> list[str]:
-    return [hashlib.sha256(rows.images[i].tobytes()).hexdigest() for i in which.tolist()]
+    return pixel_sha256(rows.images[i] for i in which.tolist())
 
 
 def _training_or_validation(rows: Rows, name: str) -> NDArray[np.int64]:

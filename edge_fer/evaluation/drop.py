@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.evaluation.metrics import (
+    MIN_CLASS_ROWS,
     confusion,
     expected_calibration_error,
     macro_f1,
@@ -23,7 +24,6 @@ Verdict = Literal["pass", "fail", "not_distinguishable"]
 Probabilities = NDArray[np.floating]
 
 _RESAMPLES = 10_000
-_MIN_CLASS_ROWS = 50
 _MIN_CLASS_IMAGES = 3
 
 
@@ -85,7 +85,7 @@ class AccuracyDrop:
         return [
             label
             for label, c in self.per_class.items()
-            if c.n >= _MIN_CLASS_ROWS
+            if c.n >= MIN_CLASS_ROWS
             and c.drop_points is not None
             and c.drop_points > max_class_drop
             and round(c.drop_points / 100 * c.n) >= _MIN_CLASS_IMAGES

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MIN_CLASS_ROWS",
     "confusion",
     "expected_calibration_error",
     "frequent_recall",
@@ -17,6 +18,8 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+MIN_CLASS_ROWS = 50
+"""A class with fewer is not judged by its own recall."""
 
 
 def top1(scores: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
@@ -49,12 +52,12 @@ def macro_recall(predicted: NDArray[np.integer], truth: NDArray[np.integer], cla
     return float(np.nanmean(recall(confusion(predicted, truth, classes))))
 
 
-def frequent_recall(matrix: NDArray[np.int64], least: int = 50) -> float | None:
-    """Mean recall of the classes with at least so many rows; None where there is none.
+def frequent_recall(matrix: NDArray[np.int64]) -> float | None:
+    """Mean recall of the classes with ``MIN_CLASS_ROWS`` or more; None where there is none.
 
     A class of a dozen rows moves the macro recall by a point for each picture.
     """
-    frequent = matrix.sum(axis=1) >= least
+    frequent = matrix.sum(axis=1) >= MIN_CLASS_ROWS
     return float(recall(matrix)[frequent].mean()) if frequent.any() else None
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
 from edge_fer.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt, noise
-from edge_fer.preprocess import sample
-from edge_fer.types import Image, Square
+from edge_fer.preprocess import displaced
+from edge_fer.types import Image
 
 __all__ = [
     "HARD",
@@ -230,17 +230,16 @@ def jittered(pixels: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
         spec: the model's input.
         rng: draws.
     """
-    side = max(spec.width, spec.height)
     out = np.empty_like(pixels)
     for i, face in enumerate(pixels):
         angle = rng.uniform(0, 2 * np.pi)
-        square = Square(
-            cx=spec.width / 2 + 0.05 * side * float(np.cos(angle)),
-            cy=spec.height / 2 + 0.05 * side * float(np.sin(angle)),
-            side=side * 1.08 ** float(rng.choice((-1.0, 1.0))),
+        out[i] = displaced(
+            face,
+            spec,
+            shift=(0.05 * float(np.cos(angle)), 0.05 * float(np.sin(angle))),
+            zoom=1.08 ** float(rng.choice((-1.0, 1.0))),
             roll_deg=8.0 * float(rng.choice((-1.0, 1.0))),
         )
-        out[i] = sample(face, square, spec)
     return out
 
 

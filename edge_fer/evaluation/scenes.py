@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
-from edge_fer.pictures import PICTURE_SUFFIXES
+from edge_fer.pictures import PICTURE_SUFFIXES, decode_luma
 from edge_fer.preprocess import fit, sample
 from edge_fer.types import Image, Square
 
@@ -63,11 +62,11 @@ def split_scenes(files: dict[str, bytes]) -> Scenes:
     for name, data in files.items():
         if Path(name).suffix.lower() not in PICTURE_SUFFIXES:
             continue
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        picture = decode_luma(data)
         if picture is not None and min(picture.shape) > _SMALLEST:
             first = hashlib.sha256(data).digest()[0]
             aside = found.reporting if first % 2 else found.choosing
-            (aside if first < 0x55 else found.teaching).append(np.asarray(picture, np.uint8))
+            (aside if first < 0x55 else found.teaching).append(picture)
     return found
 
 

@@ -250,3 +250,24 @@ def test_rows_with_divided_votes_teach_but_are_never_scored(tmp_path: Path) -> N
     every = labelled(rows, FERPLUS8, split=None, every_vote=True)
     assert every.truth.tolist() == [0, 1, 3]
     assert every.target[2].tolist() == pytest.approx([0, 0, 0, 4 / 7, 3 / 7, 0, 0, 0])
+
+
+def test_some_rows_keep_everything_that_belongs_to_them(tmp_path: Path) -> None:
+    votes = np.zeros((4, 10), np.int8)
+    votes[[0, 1, 2, 3], [0, 1, 3, 4]] = 10
+    votes[3, [0, 1, 4]] = 4, 3, 4
+    np.savez(
+        tmp_path / "r.npz", images=faces(4), emotion=np.zeros(4, np.uint8), ferplus=votes,
+        usage=np.array(["Training"] + ["PublicTest"] * 3),
+    )  # fmt: skip
+    whole = labelled(read(tmp_path / "r.npz"), FERPLUS8, split="PublicTest", every_vote=True)
+    some = whole.take(np.array([2, 0]))
+    assert some.truth.tolist() == whole.truth[[2, 0]].tolist()
+    assert (some.target == whole.target[[2, 0]]).all()
+    assert (some.images[1] == whole.images[0]).all()
+    assert some.rows is not None
+    assert some.rows.tolist() == [3, 1]
+    assert some.clear is not None
+    assert some.clear.tolist() == [False, True]
+    assert some.copy_of_training is not None
+    assert len(some.copy_of_training) == 2

@@ -32,5 +32,5 @@ def test_twenty_crops_of_each_and_the_same_again() -> None:
 
 def test_what_is_no_picture_is_passed_over() -> None:
     files = {"a.txt": b"x", "b.png": b"not a picture", str(Path("c") / "d.jpg"): b""}
-    found = split_scenes({k: v for k, v in files.items() if v})
+    found = split_scenes(files)
     assert not found.teaching + found.choosing + found.reporting

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
+from flat_graph import RELU, FlatGraph
 
 from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec
-from edge_fer_convert.graph import from_object
 
 SIDE, CHANNELS, CLASSES = 8, 4, 3
 LABELS = ("anger", "happiness", "neutral")
@@ -34,67 +33,21 @@ def tiny_contract(**changes: Any) -> ModelContract:
 def tiny_float(seed: int = 0, gain: float = 1.0) -> bytes:
     """``float32[1, 8, 8, 1] -> float32[1, 3]``."""
     rng = np.random.default_rng(seed)
-    model = schema.ModelT()
-    model.version, model.description = 3, "tiny"
-    model.buffers, model.metadata = [schema.BufferT()], []
-    graph = schema.SubGraphT()
-    graph.tensors, graph.operators, graph.name = [], [], "main"
-    model.subgraphs, model.operatorCodes = [graph], []
-
-    def tensor(name: str, shape: tuple[int, ...], data: np.ndarray | None = None) -> int:
-        new = schema.TensorT()
-        new.name, new.shape = name, list(shape)
-        integer = data is not None and data.dtype == np.int32
-        new.type = schema.TensorType.INT32 if integer else schema.TensorType.FLOAT32
-        new.buffer = len(model.buffers)
-        buffer = schema.BufferT()
-        if data is not None:
-            buffer.data = list(data.tobytes())
-        model.buffers.append(buffer)
-        graph.tensors.append(new)
-        return len(graph.tensors) - 1
-
-    def operator(name: str, options: Any, inputs: list[int], output: int) -> None:
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, name)
-        code.version = 1
-        model.operatorCodes.append(code)
-        new = schema.OperatorT()
-        new.opcodeIndex, new.inputs, new.outputs = len(model.operatorCodes) - 1, inputs, [output]
-        kind = type(options).__name__.removesuffix("T")
-        new.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-        new.builtinOptions = options
-        graph.operators.append(new)
 
     def weights(*shape: int) -> np.ndarray:
         return (gain * rng.normal(0, 0.6, shape)).astype(np.float32)
 
-    picture = tensor("picture", (1, SIDE, SIDE, 1))
-    kernel = tensor("kernel", (CHANNELS, 3, 3, 1), weights(CHANNELS, 3, 3, 1))
-    bias = tensor("bias", (CHANNELS,), np.full(CHANNELS, 0.1, np.float32))
-    features = tensor("features", (1, SIDE, SIDE, CHANNELS))
-    convolution = schema.Conv2DOptionsT()
-    convolution.strideH = convolution.strideW = 1
-    convolution.fusedActivationFunction = schema.ActivationFunctionType.RELU
-    operator("CONV_2D", convolution, [picture, kernel, bias], features)
-
-    pooled = tensor("pooled", (1, CHANNELS))
-    axes = tensor("axes", (2,), np.array([1, 2], np.int32))
-    operator("MEAN", schema.ReducerOptionsT(), [features, axes], pooled)
-
-    dense = tensor("dense", (CLASSES, CHANNELS), weights(CLASSES, CHANNELS))
-    offset = tensor("offset", (CLASSES,), np.zeros(CLASSES, np.float32))
-    scores = tensor("scores", (1, CLASSES))
-    operator("FULLY_CONNECTED", schema.FullyConnectedOptionsT(), [pooled, dense, offset], scores)
-    graph.inputs, graph.outputs = [picture], [scores]
-
-    runtime = schema.BufferT()
-    runtime.data = list(b"1.6.0".ljust(16, b"\0"))
-    model.buffers.append(runtime)
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = "min_runtime_version", len(model.buffers) - 1
-    model.metadata.append(entry)
-    return from_object(model)
+    flat = FlatGraph()
+    picture = flat.tensor("picture", (1, SIDE, SIDE, 1))
+    kernel = weights(CHANNELS, 3, 3, 1)
+    features = flat.conv("features", picture, kernel, np.full(CHANNELS, 0.1), RELU)
+    pooled = flat.mean("pooled", features)
+    scores = flat.dense("scores", pooled, weights(CLASSES, CHANNELS), np.zeros(CLASSES))
+    names = {"features/weights": "kernel", "features/bias": "bias"}
+    names |= {"scores/weights": "dense", "scores/bias": "offset", "pooled/axes": "axes"}
+    for tensor in flat.graph.tensors:
+        tensor.name = names.get(tensor.name.decode(), tensor.name.decode()).encode()
+    return flat.done([picture], [scores])
 
 
 def pictures(count: int, seed: int = 1) -> np.ndarray:
