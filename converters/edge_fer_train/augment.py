@@ -1,7 +1,7 @@
 """What happens to faces in front of a kiosk, done to training faces: crop error, turned heads,
 bad light, blur, low resolution, JPEG and things in the way.
 
-Geometry goes through :func:`edge_fer.preprocess.sample`, so that a jittered training face is
+Geometry goes through :func:`edge_fer.preprocess.displaced`, so that a jittered training face is
 resampled by the very code that crops faces on the device.
 """
 
@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from edge_fer.contract import InputSpec
-from edge_fer.preprocess import coloured, sample
-from edge_fer.types import Image, Square
+from edge_fer.preprocess import coloured, displaced
+from edge_fer.types import Image
 
 __all__ = ["Augmentation"]
 
@@ -54,26 +54,18 @@ class Augmentation:
         """One shaken copy: ``uint8[height, width, channels]``."""
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
-        pixels = self._geometry(coloured(image, spec), spec, rng)
+        pixels = displaced(
+            coloured(image, spec),
+            spec,
+            shift=(rng.uniform(-self.shift, self.shift), rng.uniform(-self.shift, self.shift)),
+            zoom=float(np.exp(rng.uniform(-self.zoom, self.zoom))),
+            roll_deg=rng.uniform(-self.roll_deg, self.roll_deg),
+        )
         pixels = self._light(pixels, rng)
         pixels = self._optics(pixels, rng)
         if rng.random() < self.occlusion:
             pixels = _occlude(pixels, rng)
         return pixels.reshape(spec.height, spec.width, spec.channels)
-
-    def _geometry(self, image: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
-        height, width = image.shape[:2]
-        side = max(height, width)
-        return sample(
-            image,
-            Square(
-                cx=width / 2 + side * rng.uniform(-self.shift, self.shift),
-                cy=height / 2 + side * rng.uniform(-self.shift, self.shift),
-                side=side * float(np.exp(rng.uniform(-self.zoom, self.zoom))),
-                roll_deg=rng.uniform(-self.roll_deg, self.roll_deg),
-            ),
-            spec,
-        )
 
     def _light(self, pixels: Image, rng: np.random.Generator) -> Image:
         gain = np.exp(rng.uniform(-self.contrast, self.contrast))

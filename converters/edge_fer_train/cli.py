@@ -18,6 +18,36 @@ __all__ = ["train"]
 _LEARNING, _TEACHING, _UNSURE = "Learning", "Learning from larger models", "Knowing when not to"
 
 
+def _load_tensorflow() -> None:
+    from edge_fer.errors import MissingExtra
+    from edge_fer.quiet import hushed_stderr
+
+    with hushed_stderr():  # TensorFlow greets at length, whatever its log level
+        try:
+            import tensorflow as tf
+        except ImportError as err:
+            raise MissingExtra(
+                "Training needs TensorFlow.", "Install it with: pip install 'edge-fer[convert]'"
+            ) from err
+        tf.config.list_physical_devices()
+
+
+def _list_architectures(wanted: bool) -> None:
+    if not wanted:
+        return
+    from edge_fer_train.record import expression_spec
+    from edge_fer_train.zoo import ZOO, build, count_macs
+
+    _load_tensorflow()
+    for name, entry in ZOO.items():
+        model = build(name, expression_spec(), 8)
+        typer.echo(
+            f"{name:<15}{model.count_params():>9} parameters"
+            f"{count_macs(model) / 1e6:>8.1f} MMAC  {entry.purpose}"
+        )
+    raise typer.Exit
+
+
 def train(
     data: Annotated[Path, typer.Option(help="FER2013 csv, npz or class folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The .keras file to write.")],
@@ -134,7 +164,7 @@ def train(
         bool,
         typer.Option(
             "--architectures",
-            callback=lambda wanted: _list_architectures(wanted),  # noqa: PLW0108 - defined below
+            callback=_list_architectures,
             is_eager=True,
             help="List them with parameters and multiply-accumulates, and stop.",
         ),
@@ -250,33 +280,3 @@ def train(
                 )
     if json:
         emit_json(record)
-
-
-def _load_tensorflow() -> None:
-    from edge_fer.errors import MissingExtra
-    from edge_fer.quiet import hushed_stderr
-
-    with hushed_stderr():  # TensorFlow greets at length, whatever its log level
-        try:
-            import tensorflow as tf
-        except ImportError as err:
-            raise MissingExtra(
-                "Training needs TensorFlow.", "Install it with: pip install 'edge-fer[convert]'"
-            ) from err
-        tf.config.list_physical_devices()
-
-
-def _list_architectures(wanted: bool) -> None:
-    if not wanted:
-        return
-    from edge_fer_train.record import expression_spec
-    from edge_fer_train.zoo import ZOO, build, count_macs
-
-    _load_tensorflow()
-    for name, entry in ZOO.items():
-        model = build(name, expression_spec(), 8)
-        typer.echo(
-            f"{name:<15}{model.count_params():>9} parameters"
-            f"{count_macs(model) / 1e6:>8.1f} MMAC  {entry.purpose}"
-        )
-    raise typer.Exit

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from edge_fer.evaluation.metrics import confusion
 from edge_fer.evaluation.scenes import non_face_crops
 from edge_fer.preprocess import fit
 from edge_fer_train.checkpoint import Epoch
-from edge_fer_train.distillation import Teacher, blend, keras_probabilities, read_keras
+from edge_fer_train.distillation import EarlierRun, blend, keras_probabilities
 from edge_fer_train.folds import CrossFit, cross_fit
 from edge_fer_train.outliers import Outliers, read_outliers
 from edge_fer_train.rejection import Rejection, choose_unknown, quality_ranges
@@ -60,11 +59,11 @@ class Course:
     outliers: tuple[Path, ...]
     initial: Path | None
 
-    def learnt_from(self, teachers: Sequence[Teacher]) -> dict[str, Any]:
+    def learnt_from(self, teachers: Sequence[EarlierRun]) -> dict[str, Any]:
         """What the targets are made of besides the labels, for fingerprint and record."""
         taught = bool(teachers or self.folds)
         return {
-            "teachers": [{"file": t.path.name, "sha256": t.sha256} for t in teachers],
+            "teachers": [teacher.stated() for teacher in teachers],
             "teacher_weight": self.teacher_weight if taught else 0,
             "folds": self.folds,
             "fold_recipe": asdict(self.fold_recipe) if self.folds else None,
@@ -83,7 +82,8 @@ class Finished:
     training: LabelledFaces
     validation: LabelledFaces
     outliers: Outliers
-    teachers: tuple[Teacher, ...]
+    teachers: tuple[EarlierRun, ...]
+    initial: EarlierRun | None
     cross_fit: CrossFit | None
     trained: TrainedModel
     confusion: NDArray[np.int64]
@@ -92,12 +92,9 @@ class Finished:
 
     def sources(self) -> dict[str, Any]:
         """Teachers, outliers and out-of-fold figures, for the run record."""
-        initial = self.course.initial
         return {
             **self.course.learnt_from(self.teachers),
-            "initial": None
-            if initial is None
-            else {"file": initial.name, "sha256": sha256(initial.read_bytes()).hexdigest()},
+            "initial": None if self.initial is None else self.initial.stated(),
             "outliers": [{"file": n, "sha256": h} for n, h in self.outliers.sources],
             "cross_fit": None if self.cross_fit is None else self.cross_fit.to_json(),
         }
@@ -130,10 +127,12 @@ def follow(
     validation = labelled(rows, SCHEMES[course.scheme], split="validation")
     unused = np.setdiff1d(select(rows, training.split)[1], np.asarray(training.rows))
     outliers = read_outliers(rows, unused, course.outliers)
-    initial = None if course.initial is None else read_keras(course.initial)[0]
+    initial = None if course.initial is None else EarlierRun.read(course.initial)
     on_note(f"{len(training)} rows to learn from, {len(validation)} to choose by")
 
-    teachers = tuple(Teacher.read(path, training.labels) for path in course.teachers)
+    teachers = tuple(EarlierRun.read(path) for path in course.teachers)
+    for teacher in teachers:
+        teacher.teaches(training.labels)
     opinions = [teacher.opinion(training) for teacher in teachers]
     crossed = None
     if course.folds:
@@ -159,7 +158,7 @@ def follow(
         target=blend(training.target, opinions, course.teacher_weight) if opinions else None,
         learnt_from=course.learnt_from(teachers),
         outliers=outliers,
-        initial=initial,
+        initial=None if initial is None else initial.model,
         on_step=on_step,
         on_epoch=lambda epoch: on_epoch("", epoch),
     )
@@ -173,6 +172,7 @@ def follow(
         validation=validation,
         outliers=outliers,
         teachers=teachers,
+        initial=initial,
         cross_fit=crossed,
         trained=trained,
         confusion=confusion(said, validation.truth, len(validation.labels)),

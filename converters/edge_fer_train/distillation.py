@@ -25,12 +25,12 @@ from edge_fer.preprocess import fit, to_real
 from edge_fer.types import Image
 from edge_fer_train.record import CONTRACT_MEMBER
 
-__all__ = ["Teacher", "blend", "keras_probabilities", "opinion", "read_keras"]
+__all__ = ["EarlierRun", "blend", "keras_probabilities", "opinion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Teacher:
-    """A model of an earlier run."""
+class EarlierRun:
+    """The ``.keras`` file that a run left: a teacher, or weights to begin with."""
 
     path: Path
     sha256: str
@@ -38,49 +38,46 @@ class Teacher:
     contract: ModelContract
 
     @classmethod
-    def read(cls, path: Path, labels: Sequence[str]) -> Teacher:
-        """Read the ``.keras`` file of a run.
+    def read(cls, path: Path) -> EarlierRun:
+        """Read it.
 
         Raises:
-            ConfigError: its labels are not ``labels``.
-            ModelError: it is missing, no Keras file, or carries no contract.
+            ModelError: missing, not a Keras file, or without a contract.
         """
-        model, contract = read_keras(path)
-        if contract.labels != tuple(labels):
+        import keras
+
+        try:
+            with zipfile.ZipFile(path) as archive:
+                contract = ModelContract.parse(archive.read(CONTRACT_MEMBER), str(path))
+            model = keras.models.load_model(path, compile=False)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+            raise ModelError(
+                f"{path} is no model of an earlier run: {err}.",
+                "Give the .keras file that edge-fer train wrote.",
+            ) from err
+        return cls(path=path, sha256=digest, model=model, contract=contract)
+
+    def teaches(self, labels: Sequence[str]) -> None:
+        """Make sure that it can teach these classes.
+
+        Raises:
+            ConfigError: its labels are others.
+        """
+        if self.contract.labels != tuple(labels):
             raise ConfigError(
-                f"{path} names {', '.join(contract.labels)}; a teacher needs the labels of "
-                f"what it teaches: {', '.join(labels)}.",
+                f"{self.path} names {', '.join(self.contract.labels)}; a teacher needs the labels "
+                f"of what it teaches: {', '.join(labels)}.",
                 "Train the teacher with the same --labels.",
             )
-        return cls(
-            path=path,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-            model=model,
-            contract=contract,
-        )
+
+    def stated(self) -> dict[str, str]:
+        """Name and hash of the file, for fingerprint and record."""
+        return {"file": self.path.name, "sha256": self.sha256}
 
     def opinion(self, faces: LabelledFaces) -> NDArray[np.float32]:
         """See :func:`opinion`; the faces are fitted to the teacher's own input."""
         return opinion(self.model, self.contract.output.temperature, faces, self.contract.input)
-
-
-def read_keras(path: Path) -> tuple[Any, ModelContract]:
-    """The model and the contract of a run's ``.keras`` file.
-
-    Raises:
-        ModelError: missing, not a Keras file, or without a contract.
-    """
-    import keras
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            contract = ModelContract.parse(archive.read(CONTRACT_MEMBER), str(path))
-        return keras.models.load_model(path, compile=False), contract
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
-        raise ModelError(
-            f"{path} is no model of an earlier run: {err}.",
-            "Give the .keras file that edge-fer train wrote.",
-        ) from err
 
 
 def opinion(

@@ -8,9 +8,8 @@ opinion of a row is no memory of its label, and honest recalls of classes too ra
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,14 @@ from numpy.typing import NDArray
 
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
-from edge_fer.evaluation.data import LabelledFaces
+from edge_fer.evaluation.data import LabelledFaces, pixel_sha256
 from edge_fer.evaluation.drop import wilson
 from edge_fer_train.checkpoint import Epoch
 from edge_fer_train.distillation import opinion
 from edge_fer_train.outliers import Outliers
 from edge_fer_train.training import Recipe, train
 
-__all__ = ["CrossFit", "cross_fit", "fold_of", "take"]
+__all__ = ["CrossFit", "cross_fit", "fold_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +69,7 @@ def fold_of(faces: LabelledFaces, folds: int) -> NDArray[np.int64]:
 
     The first 8 digits already decide what is ``validation``.
     """
-    digests = (hashlib.sha256(np.ascontiguousarray(i).tobytes()).hexdigest() for i in faces.images)
-    return np.array([int(d[8:16], 16) % folds for d in digests], np.int64)
-
-
-def take(faces: LabelledFaces, chosen: NDArray[np.int64]) -> LabelledFaces:
-    """Some of the rows."""
-    return replace(
-        faces,
-        images=[faces.images[i] for i in chosen.tolist()],
-        truth=faces.truth[chosen],
-        target=faces.target[chosen],
-        copy_of_training=None if faces.copy_of_training is None else faces.copy_of_training[chosen],
-        rows=None if faces.rows is None else faces.rows[chosen],
-        clear=None if faces.clear is None else faces.clear[chosen],
-    )
+    return np.array([int(d[8:16], 16) % folds for d in pixel_sha256(faces.images)], np.int64)
 
 
 def cross_fit(
@@ -129,7 +114,7 @@ def cross_fit(
         trained = train(
             recipe,
             spec,
-            take(training, np.flatnonzero(part != fold)),
+            training.take(np.flatnonzero(part != fold)),
             validation,
             run_dir / f"fold-{fold}",
             outliers=outliers,
@@ -137,6 +122,6 @@ def cross_fit(
             on_epoch=lambda epoch, fold=fold: on_epoch(fold, epoch),  # type: ignore[misc]
         )
         probabilities[outside] = opinion(
-            trained.model, trained.temperature, take(training, outside), spec
+            trained.model, trained.temperature, training.take(outside), spec
         )
     return CrossFit(folds=folds, probabilities=probabilities, faces=training)

@@ -36,4 +36,8 @@ def muon(learning_rate: Any, weight_decay: float) -> Any:
             size = math.sqrt(max(math.prod(variable.shape[:-1]), columns)) * self.rms_rate
             self.assign_sub(variable, ops.reshape(lr * size * orthogonal, variable.shape))
 
-    return ConvolutionMuon(learning_rate, weight_decay=weight_decay, adam_weight_decay=weight_decay)
+    optimizer = ConvolutionMuon(
+        learning_rate, weight_decay=weight_decay, adam_weight_decay=weight_decay
+    )
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer

@@ -24,8 +24,9 @@ from edge_fer.evaluation.corruptions import CORRUPTIONS, noise
 from edge_fer.evaluation.labels import plurality
 from edge_fer.evaluation.readers import Rows
 from edge_fer.evaluation.scenes import archive_files, scene_crop, split_scenes
-from edge_fer.preprocess import fit, sample
-from edge_fer.types import Image, Square
+from edge_fer.pictures import decode_luma
+from edge_fer.preprocess import displaced, fit
+from edge_fer.types import Image
 
 __all__ = ["Outliers", "read_outliers"]
 
@@ -82,7 +83,7 @@ class Outliers:
         elif kind == "wrong_crop":
             face = _wrong_crop(face, spec, rng)
         elif kind == "turned":
-            face = sample(face, _square(spec, roll_deg=rng.uniform(55, 305)), spec)
+            face = displaced(face, spec, roll_deg=rng.uniform(55, 305))
         else:
             face = CORRUPTIONS[kind](face, strength, spec, rng)
             readable = {
@@ -101,22 +102,7 @@ def _wrong_crop(face: Image, spec: InputSpec, rng: np.random.Generator) -> Image
     else:
         zoom, shift = rng.uniform(0.8, 1.3), rng.uniform(0.5, 0.8)
     angle = rng.uniform(0, 2 * np.pi)
-    return sample(face, _square(spec, zoom, (shift * np.cos(angle), shift * np.sin(angle))), spec)
-
-
-def _square(
-    spec: InputSpec,
-    zoom: float = 1.0,
-    shift: tuple[float, float] = (0.0, 0.0),
-    roll_deg: float = 0.0,
-) -> Square:
-    side = max(spec.width, spec.height)
-    return Square(
-        cx=spec.width / 2 + shift[0] * side,
-        cy=spec.height / 2 + shift[1] * side,
-        side=side * zoom,
-        roll_deg=float(roll_deg),
-    )
+    return displaced(face, spec, shift=(shift * np.cos(angle), shift * np.sin(angle)), zoom=zoom)
 
 
 def read_outliers(rows: Rows, unused: NDArray[np.int64], paths: Sequence[Path]) -> Outliers:
@@ -182,9 +168,7 @@ def _masked_faces(path: Path, table: bytes, files: dict[str, bytes]) -> Iterator
         if min(x2 - x1, y2 - y1) < _SMALLEST_BOX or name not in by_name:
             continue
         if decoded[0] != name:
-            data = np.frombuffer(by_name[name], np.uint8)
-            picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-            decoded = (name, None if picture is None else np.asarray(picture, np.uint8))
+            decoded = (name, decode_luma(by_name[name]))
         if decoded[1] is not None:
             side = max(x2 - x1, y2 - y1) * _BOX_TO_SQUARE
             yield _cut(decoded[1], (x1 + x2) / 2, (y1 + y2) / 2, side)

@@ -127,7 +127,6 @@ def train(
         ),
         recipe.weight_decay,
     )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
 
