@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,10 @@ __all__ = ["convert"]
 
 
 def convert(
-    model: Annotated[Path, typer.Argument(help="The .keras file, as edge-fer train writes it.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="A .keras or .h5 file, a SavedModel folder, or a float .tflite."),
+    ],
     data: Annotated[
         Path,
         typer.Option(help="FER2013 csv, npz or class folders: calibrates and evaluates."),
@@ -38,17 +42,54 @@ def convert(
             help="What black and white are to the model, where it does not say. Default: 0,1.",
         ),
     ] = None,
+    target: Annotated[
+        str, typer.Option(help="pi, coral, legacy (tflite-runtime 2.14), or a TOML file.")
+    ] = "pi",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="One recipe instead of the ladder: plain, ranges, equalised, finetuned, or a "
+            "TOML file."
+        ),
+    ] = None,
     calibration: Annotated[
         int, typer.Option(min=16, help="Pictures that set the ranges, from the Training split.")
     ] = 512,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Show in the report what fewer calibration pictures give."),
+    ] = False,
+    scenes: Annotated[
+        Path | None,
+        typer.Option(help="A zip or folder of scenes: faces found in them calibrate, too."),
+    ] = None,
+    detector: Annotated[str, typer.Option(help="What finds them.")] = "haar",
     max_drop: Annotated[
-        float | None,
-        typer.Option(min=0, help="Points of accuracy that int8 may cost; beyond it, exit 6."),
-    ] = None,
+        float,
+        typer.Option(min=0, help="Points of accuracy that int8 may cost; inf: any number."),
+    ] = 0.5,
     max_class_drop: Annotated[
-        float | None,
-        typer.Option(min=0, help="Points of recall that any class may lose; beyond it, exit 6."),
+        float,
+        typer.Option(
+            min=0, help="Points of recall that a class with 50 rows or more may lose, from 3 rows."
+        ),
+    ] = 3.0,
+    min_agreement: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of labels that should stay; the ladder climbs for it."
+        ),
+    ] = 0.98,
+    formats: Annotated[
+        str | None,
+        typer.Option(help="Compare formats in the report: float,fp16,dynamic,int8."),
     ] = None,
+    require_full_mapping: Annotated[
+        bool,
+        typer.Option(
+            "--require-full-mapping", help="coral: every operator on the Edge TPU, or exit 5."
+        ),
+    ] = False,
     against: Annotated[
         Path | None,
         typer.Option(help="Compare with this earlier .tflite. Default: the one being replaced."),
@@ -58,20 +99,28 @@ def convert(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Convert a Keras classifier to a full-int8 .tflite, and measure what that cost.
+    """Convert a classifier to a full-int8 .tflite within an accuracy budget, and show what it cost.
 
+    Recipes are tried from the cheapest on, judged on validation rows, until one keeps --max-drop
+    and --max-class-drop and reaches the goal --min-agreement; the report is about the test rows.
     Writes OUT.tflite, OUT.float.tflite (the same model in float), OUT.report.json and
-    OUT.report.html. Without --max-drop and --max-class-drop the drop is reported and not judged.
-    With them, a candidate that misses the budget is kept as OUT.rejected.tflite and OUT.tflite is
-    left alone. The same files and versions always give the same bytes.
+    OUT.report.html. If the budget is missed, the best candidate is kept as OUT.rejected.tflite,
+    OUT.tflite is left alone, and the exit code is 6. The same files and versions always give the
+    same two models.
 
-    Example: edge-fer convert mine.keras --data fer2013.csv --ferplus fer2013new.csv --max-drop 0.5
-    -o mine.tflite
+    Example: edge-fer convert mine.keras --data fer2013.csv --ferplus fer2013new.csv -o mine.tflite
+
+    edge-fer convert theirs.h5 --data faces/ --labels angry,happy,sad --input-range 0,255
+    --max-drop 1 -o theirs.tflite
+
+    edge-fer convert mine.float.tflite --data faces/ --target legacy --recipe equalised
+    -o mine-legacy.tflite
     """
     from edge_fer.adopt import read_range
-    from edge_fer_convert.budget import Budget
-    from edge_fer_convert.conversion import Listener, Request
+    from edge_fer_convert.climbing.budget import Budget
     from edge_fer_convert.conversion import convert as run_conversion
+    from edge_fer_convert.reporting.formats import parse_formats
+    from edge_fer_convert.request import Listener, Request
 
     talk = Talk(quiet=quiet, verbose=verbose)
     request = Request(
@@ -82,8 +131,19 @@ def convert(
         labels=labels,
         split=split,
         input_range=None if input_range is None else read_range(input_range),
+        target=target,
+        recipe=recipe,
         calibration=calibration,
-        budget=Budget(max_drop=max_drop, max_class_drop=max_class_drop),
+        sweep=sweep,
+        scenes=scenes,
+        detector=detector,
+        formats=() if formats is None else parse_formats(formats),
+        require_full_mapping=require_full_mapping,
+        budget=Budget(
+            max_drop=_limit(max_drop),
+            max_class_drop=_limit(max_class_drop),
+            min_agreement=min_agreement,
+        ),
         against=against,
         force=force,
     )
@@ -98,6 +158,10 @@ def convert(
     _tell(talk, report)
     if json:
         emit_json(report)
+
+
+def _limit(points: float) -> float | None:
+    return points if isfinite(points) else None
 
 
 def _show(
@@ -118,7 +182,21 @@ def _tell(talk: Talk, report: dict[str, Any]) -> None:
         f"int8 {100 * accuracy['quantised']['accuracy']:.2f} % on {accuracy['split']} "
         f"({accuracy['n']} rows), {100 * accuracy['agreement']:.2f} % same labels"
     )
+    for rung in report["rungs"]:
+        mark = "->" if rung["name"] == report["chosen"] else "  "
+        figures = ""
+        if rung["n"] is not None:
+            figures = (
+                f"{rung['drop_points']:+.2f} points, "
+                f"{100 * rung['agreement']:.2f} % same labels on {rung['split']}; "
+            )
+        talk.say(f"{mark} {rung['name']}: {figures}{rung['status']}: {rung['why']}")
     talk.say(report["budget"]["words"])
+    if report["plain"] is not None:
+        talk.say(
+            f"Plain int8 would have cost {report['plain']['drop_points']:.2f} points on these rows "
+            f"and kept {100 * report['plain']['agreement']:.2f} % of the labels."
+        )
     talk.detail(f"full integer: {', '.join(f'{n} {op}' for op, n in graph['operators'].items())}")
     if report["comparison"] is not None:
         talk.say(report["comparison"]["words"])

@@ -1,77 +1,41 @@
-"""From a ``.keras`` file and labelled pictures to four files: what is done in which order."""
+"""From a model and labelled pictures to four files: what is done in which order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge_fer import __version__
-from edge_fer.contract import Metric, ModelContract
-from edge_fer.errors import BudgetMissed, ModelError
-from edge_fer.evaluation.data import LabelledFaces, Rows, labelled, read
+from edge_fer.contract import Metric
+from edge_fer.errors import BudgetMissed, ConfigError, ModelError
+from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import AccuracyDrop, measure_drop
-from edge_fer.modelfile import read_model
-from edge_fer.preprocess import fit, to_real
-from edge_fer_convert import quantise as quantiser
-from edge_fer_convert.budget import Budget, judge
-from edge_fer_convert.calibration import CalibrationSet, split_off
-from edge_fer_convert.candidate import Candidate, Finished
-from edge_fer_convert.comparison import compare
-from edge_fer_convert.export import Exported, export, require_extra
+from edge_fer.evaluation.metrics import confusion
+from edge_fer.modelfile import embed, read_model
+from edge_fer.preprocess import fit
+from edge_fer_convert.climbing.budget import Budget, judge
+from edge_fer_convert.climbing.experiments import drawn, halves, rung_rows, sweep
+from edge_fer_convert.climbing.ladder import Outcome, climb
+from edge_fer_convert.climbing.recipe import LADDER, load_recipe
 from edge_fer_convert.graph import Graph
+from edge_fer_convert.int8.candidate import Candidate, Finished
 from edge_fer_convert.outputs import OutputFiles
-from edge_fer_convert.ranges import Ranges, input_range, measure
-from edge_fer_convert.report import as_html, as_json, document
-from edge_fer_convert.source import (
-    KerasSource,
-    Labels,
-    choose_labels,
-    first_contract,
-    read_source,
-)
-from edge_fer_convert.verify import output_kind
+from edge_fer_convert.preparation import Preparation, prepare
+from edge_fer_convert.reporting.comparison import Comparison, compare
+from edge_fer_convert.reporting.formats import convert_formats, measure_formats
+from edge_fer_convert.reporting.layers import layer_errors
+from edge_fer_convert.reporting.report import as_html, as_json, document
+from edge_fer_convert.request import Listener, Request
+from edge_fer_convert.targets.edgetpu import EdgeTpuReport, compile_for_edgetpu
+from edge_fer_convert.targets.lint import lint, summary
+from edge_fer_convert.targets.target import Target, load_target
 
-__all__ = ["Listener", "Request", "convert"]
+__all__ = ["convert"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What the user asked for; the fields are the command's options."""
-
-    model: Path
-    output: Path
-    data: Path
-    ferplus: Path | None = None
-    labels: str | None = None
-    split: str | None = None
-    input_range: tuple[float, float] | None = None
-    calibration: int = 512
-    budget: Budget = field(default_factory=Budget)
-    against: Path | None = None
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """Who is told what happens.
-
-    Attributes:
-        progress: called with what is done, how much of it, and of how much (0: nobody knows).
-        warn: a sentence that the user should read.
-        log: a line of somebody else's output.
-    """
-
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None
-    warn: Callable[[str], None] = lambda sentence: None
-    log: Callable[[str], None] = lambda line: None
-
-    def counter(self, what: str, total: int) -> Callable[[int], None]:
-        """Progress of one step, as a function of how much is done."""
-        return lambda done: self.progress(what, done, total)
+_EDGE_TPU = "coral"
 
 
 def convert(request: Request, listener: Listener) -> dict[str, Any]:
@@ -83,37 +47,35 @@ def convert(request: Request, listener: Listener) -> dict[str, Any]:
     Raises:
         ConfigError: options that contradict the model or each other; an output that is in the way.
         DataError: the data cannot be read, or calibration and evaluation cannot be kept apart.
+        DeviceError: too little disk.
         MissingExtra: the extra ``convert`` is not installed.
-        ModelError: no classifier, or it does not become full integer.
+        ModelError: no classifier, it does not become full integer, or not for this target.
         BudgetMissed: the accuracy budget was missed; the candidate is kept as OUT.rejected.tflite.
     """
+    target = load_target(request.target)
+    recipes = [load_recipe(n) for n in ([request.recipe] if request.recipe else LADDER)]
+    if request.require_full_mapping and target.name != _EDGE_TPU:
+        raise ConfigError(
+            f"--require-full-mapping is about the Edge TPU; the target is {target.name}.",
+            f"Add --target {_EDGE_TPU}, or leave it out.",
+        )
     files = OutputFiles.beside(request.output)
     files.check(request.model, force=request.force)
     if request.budget != Budget():
         files.rejected().check(request.model, force=True)
-    source = read_source(request.model)
-    labels = choose_labels(source, request.labels)
-    require_extra()
     earlier = _earlier(request, files)
-    warnings: list[str] = []
 
-    def warn(sentence: str) -> None:
-        warnings.append(sentence)
-        listener.warn(sentence)
+    ready = prepare(request, target, listener)
+    shop, evaluation = ready.workshop, ready.evaluation
+    for finding in lint(Graph.read(shop.flatbuffer), target):
+        _warn(ready, listener, f"{finding}")
+    outcome = climb(shop, recipes, request.budget)
+    made = outcome.made
+    int8, original = made.candidate, Candidate(flatbuffer=shop.flatbuffer, contract=shop.contract)
+    _check_target(int8, target)
+    edgetpu = _compiled(int8, target, request, listener)
 
-    rows = read(request.data, request.ferplus)
-    evaluation = labelled(rows, labels.names, split=request.split)
-    listener.progress("TensorFlow exports the float model", 0, 0)
-    exported = export(request.model, on_log=listener.log)
-    contract = _described(source, labels, exported, request, warn)
-    calibration, evaluation = split_off(rows, evaluation, contract.input, request.calibration)
-    _say_what_is_missing(rows, evaluation, calibration, warn)
-    ranges = _ranges(exported.flatbuffer, contract, calibration, listener)
-    listener.progress("quantising", 0, 0)
-    int8 = Candidate.quantised(exported.flatbuffer, contract, ranges)
-    original = Candidate(flatbuffer=exported.flatbuffer, contract=contract)
-
-    pixels = np.stack([fit(image, contract.input) for image in evaluation.images])
+    pixels = np.stack([fit(image, shop.contract.input) for image in evaluation.images])
     before = original.probabilities(
         pixels, on_done=listener.counter("evaluating the float model", len(pixels))
     )
@@ -121,52 +83,73 @@ def convert(request: Request, listener: Listener) -> dict[str, Any]:
         pixels, on_done=listener.counter("evaluating the int8 model", len(pixels))
     )
     drop = measure_drop(before, after, evaluation.truth, evaluation.labels)
-    _say_if_hopeless(drop, evaluation, warn)
+    _say_if_hopeless(drop, ready, listener)
     judgement = judge(drop, request.budget)
-    if judgement.verdict == "fail":
+    missed = _what_was_missed(outcome, judgement.words if judgement.verdict == "fail" else "")
+    if missed:
         files = files.rejected()
+    budget = judgement.to_json(request.budget)
+    if missed:
+        words = missed if missed == judgement.words else f"{missed} {judgement.words}"
+        budget |= {"verdict": "fail", "words": words}
+    plain = _plain(outcome, pixels, before, evaluation, listener)
 
     metric = _metric(evaluation, drop)
     finished_float = original.finish(files.float32, metrics=(metric,))
     finished = int8.finish(
         files.int8,
         metrics=(metric,),
-        calibration=calibration.record,
+        calibration=ready.calibration.record,
         quantisation=int8.contract.quantisation.model_copy(
             update={"parent_sha256": finished_float.model.flatbuffer_sha256}
         ),
     )
-    said = after.argmax(axis=1)
-    compared = (
-        None
-        if earlier is None
-        else compare(
-            finished,
-            earlier,
-            pixels,
-            said,
-            on_done=listener.counter("comparing with the earlier file", len(pixels)),
-        )
-    )
+    listener.progress("asking what hangs on the calibration pictures", 0, 0)
     report = document(
-        source=source,
+        source=ready.source,
         finished={"int8": finished, "float": finished_float},
         evaluation=evaluation,
         drop=drop,
-        budget=judgement.to_json(request.budget),
-        calibration=calibration.manifest(),
-        ranges=ranges,
-        comparison=None if compared is None else compared.to_json(),
-        warnings=warnings,
+        budget={**budget, "met_on_selection": outcome.met},
+        calibration=ready.calibration.manifest(),
+        ranges=made.ranges,
+        comparison=_compared(finished, earlier, pixels, after, listener),
+        warnings=ready.warnings,
+        rungs=rung_rows(outcome, shop, *([drawn(shop)] if ready.has_training else [])),
+        chosen=outcome.chosen,
+        plain=None if plain is None else plain.to_json(),
+        layers=layer_errors(
+            made.floating, int8.flatbuffer, shop.calibration, shop.contract, int8.contract
+        ),
+        confusion=_confusions(evaluation, before, after),
+        stability=halves(shop, ready.calibration, made),
+        sweep=sweep(shop, ready.calibration, made) if request.sweep else None,
+        lint=summary(int8.flatbuffer, target),
+        edgetpu=None if edgetpu is None else edgetpu.to_json(),
+        formats=_formats(request, original, int8, evaluation, pixels, before, after, listener),
+        input_range=ready.range_check.to_json(),
     )
-    files.write(finished.data, finished_float.data, as_json(report), as_html(report))
-    if judgement.verdict == "fail":
+    files.write(
+        finished.data,
+        finished_float.data,
+        as_json(report),
+        as_html(report),
+        None
+        if edgetpu is None or edgetpu.compiled is None
+        else embed(edgetpu.compiled, finished.model.contract),
+    )
+    if missed:
         raise BudgetMissed(
-            f"{judgement.words} The candidate is kept as {files.int8}, not as {request.output}.",
+            f"{missed} The candidate is kept as {files.int8}, not as {request.output}.",
             f"See {files.report_html}; raise the budget, or train a model that quantises better.",
             document=report,
         )
     return report
+
+
+def _warn(ready: Preparation, listener: Listener, sentence: str) -> None:
+    ready.warnings.append(sentence)
+    listener.warn(sentence)
 
 
 def _earlier(request: Request, files: OutputFiles) -> Finished | None:
@@ -174,52 +157,111 @@ def _earlier(request: Request, files: OutputFiles) -> Finished | None:
     return None if path is None else Finished(model=read_model(path), data=path.read_bytes())
 
 
-def _described(
-    source: KerasSource,
-    labels: Labels,
-    exported: Exported,
+def _check_target(int8: Candidate, target: Target) -> None:
+    errors = [f for f in lint(Graph.read(int8.flatbuffer), target) if f.severity == "error"]
+    if errors:
+        more = f" And {len(errors) - 1} more." if len(errors) > 1 else ""
+        raise ModelError(f"Not for {target.name}: {errors[0]}{more}", errors[0].instead)
+
+
+def _compiled(
+    int8: Candidate, target: Target, request: Request, listener: Listener
+) -> EdgeTpuReport | None:
+    if target.name != _EDGE_TPU:
+        return None
+    listener.progress("compiling for the Edge TPU", 0, 0)
+    report = compile_for_edgetpu(
+        int8.flatbuffer,
+        require_full_mapping=request.require_full_mapping,
+        on_log=listener.log,
+    )
+    listener.warn(report.words)
+    for line in report.install:
+        listener.warn(f"To install it: {line}")
+    return report
+
+
+def _what_was_missed(outcome: Outcome, judged: str) -> str:
+    """Why the result is refused, or nothing."""
+    if judged or outcome.met:
+        return judged
+    tried = "; ".join(
+        f"{rung.recipe.name}: {rung.why}"
+        for rung in outcome.rungs
+        if rung.status in ("missed", "failed")
+    )
+    return f"No recipe keeps within the budget on the rows that choose ({tried})."
+
+
+def _plain(
+    outcome: Outcome,
+    pixels: NDArray[np.uint8],
+    before: NDArray[np.float64],
+    evaluation: LabelledFaces,
+    listener: Listener,
+) -> AccuracyDrop | None:
+    """What the plain recipe would have cost on the rows of the report, where another was taken."""
+    rung = next((r for r in outcome.rungs if r.recipe.name == LADDER[0]), None)
+    if rung is None or rung.made is None or outcome.chosen == LADDER[0]:
+        return None
+    counter = listener.counter("evaluating the plain int8 model", len(pixels))
+    said = rung.made.candidate.probabilities(pixels, on_done=counter)
+    return measure_drop(before, said, evaluation.truth, evaluation.labels)
+
+
+def _compared(
+    finished: Finished,
+    earlier: Finished | None,
+    pixels: NDArray[np.uint8],
+    after: NDArray[np.float64],
+    listener: Listener,
+) -> dict[str, Any] | None:
+    if earlier is None:
+        return None
+    counter: Callable[[int], None] = listener.counter(
+        "comparing with the earlier file", len(pixels)
+    )
+    compared: Comparison = compare(finished, earlier, pixels, after.argmax(axis=1), on_done=counter)
+    return compared.to_json()
+
+
+def _confusions(
+    evaluation: LabelledFaces, before: NDArray[np.float64], after: NDArray[np.float64]
+) -> dict[str, Any]:
+    count = len(evaluation.labels)
+    return {
+        "labels": list(evaluation.labels),
+        **{
+            name: confusion(said.argmax(axis=1), evaluation.truth, count).tolist()
+            for name, said in (("float", before), ("int8", after))
+        },
+    }
+
+
+def _formats(
     request: Request,
-    warn: Callable[[str], None],
-) -> ModelContract:
-    if exported.classes != len(labels.names):
-        raise ModelError(
-            f"{source.path} gives {exported.classes} scores, but there are {len(labels.names)} "
-            f"labels: {', '.join(labels.names)}.",
-            "Name its classes in the model's order: --labels angry,disgust,...",
-        )
-    kind = output_kind(Graph.read(exported.flatbuffer))
-    contract, assumed = first_contract(source, labels, exported.shape, kind, request.input_range)
-    for sentence in assumed:
-        warn(sentence)
-    if kind == "probabilities":
-        warn(
-            "The model ends in softmax, so int8 probabilities come in steps of 1/256; "
-            "one that ends in logits keeps more."
-        )
-    software = {**exported.software, **quantiser.software(), "edge-fer": __version__}
-    return contract.with_(
-        provenance={
-            **contract.provenance,
-            "converted_by": dict(sorted(software.items())),
-            "converted_from_sha256": source.sha256,
-        }
+    original: Candidate,
+    int8: Candidate,
+    evaluation: LabelledFaces,
+    pixels: NDArray[np.uint8],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    listener: Listener,
+) -> list[dict[str, Any]] | None:
+    if not request.formats:
+        return None
+    made = convert_formats(original.flatbuffer, request.formats, int8=int8.flatbuffer)
+    others = len([name for name in made if name not in ("float32", "int8")])
+    rows = measure_formats(
+        made,
+        original.contract,
+        int8.contract,
+        pixels,
+        evaluation.truth,
+        known={"float32": before, "int8": after},
+        on_done=listener.counter("measuring formats", others * len(pixels)),
     )
-
-
-def _ranges(
-    flatbuffer: bytes, contract: ModelContract, calibration: CalibrationSet, listener: Listener
-) -> Ranges:
-    graph = Graph.read(flatbuffer)
-    total = len(calibration)
-    real = to_real(calibration.pixels, contract.input)
-    found = measure(
-        flatbuffer,
-        (real[i : i + 1] for i in range(total)),
-        on_done=listener.counter("calibrating", total),
-    )
-    # Rounded first: the input's range is exact and stays so.
-    pinned = graph.tensors[graph.inputs[0]].name
-    return found.rounded().with_range(pinned, *input_range(contract.input))
+    return [row.to_json() for row in rows]
 
 
 def _metric(evaluation: LabelledFaces, drop: AccuracyDrop) -> Metric:
@@ -246,35 +288,15 @@ def _metric(evaluation: LabelledFaces, drop: AccuracyDrop) -> Metric:
     )
 
 
-def _say_what_is_missing(
-    rows: Rows, evaluation: LabelledFaces, calibration: CalibrationSet, warn: Callable[[str], None]
-) -> None:
-    if rows.skipped:
-        path, why = rows.skipped[0]
-        warn(f"{len(rows.skipped)} pictures could not be read, the first: {path}: {why}")
-    if evaluation.left_out:
-        left = ", ".join(evaluation.left_out)
-        warn(f"Classes that only the model or only the data have are left out: {left}.")
-    if calibration.split == evaluation.split.partition(" but ")[0]:
-        warn(
-            f"The data have no training split, so {len(calibration)} of the evaluation pictures "
-            "calibrate and are not evaluated."
-        )
-    if len(calibration) < calibration.wanted:
-        warn(
-            f"The data gave {len(calibration)} calibration pictures "
-            f"instead of {calibration.wanted}."
-        )
-
-
-def _say_if_hopeless(
-    drop: AccuracyDrop, evaluation: LabelledFaces, warn: Callable[[str], None]
-) -> None:
+def _say_if_hopeless(drop: AccuracyDrop, ready: Preparation, listener: Listener) -> None:
+    evaluation = ready.evaluation
     counts = np.bincount(evaluation.truth, minlength=len(evaluation.labels))
     share = float(counts.max()) / len(evaluation)
     if drop.reference.accuracy <= share:
-        warn(
+        _warn(
+            ready,
+            listener,
             f"The float model is right in {100 * drop.reference.accuracy:.1f} % of the rows; "
             f"always saying {evaluation.labels[int(counts.argmax())]} would be right in "
-            f"{100 * share:.1f} %. Check the order of the labels and the input range."
+            f"{100 * share:.1f} %. Check the order of the labels and the input range.",
         )

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_fer.errors import ModelError
 
@@ -22,10 +23,13 @@ __all__ = [
     "GraphTensor",
     "Operator",
     "builtin_name",
+    "constant",
     "from_object",
+    "set_constant",
     "to_object",
 ]
 
+_DTYPES = {"FLOAT32": "<f4", "FLOAT16": "<f2", "INT32": "<i4", "INT64": "<i8", "INT8": "i1"}
 FLOAT_TYPES = frozenset({"FLOAT16", "BFLOAT16", "FLOAT32", "FLOAT64"})
 
 
@@ -60,6 +64,10 @@ class Operator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: str
+
+    def option(self, name: str) -> Any:
+        """One option by the schema's name, or None where the operator has none of that name."""
+        return json.loads(self.options).get(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +143,20 @@ def to_object(flatbuffer: bytes) -> Any:
         raise ModelError(
             f"The model is not a readable .tflite ({err}).", "Convert it again."
         ) from err
+
+
+def constant(model: Any, tensor: int) -> NDArray[Any]:
+    """A constant of a ``ModelT``'s first subgraph, in its own type and shape."""
+    held = model.subgraphs[0].tensors[tensor]
+    data = bytes(bytearray(model.buffers[held.buffer].data))
+    return np.frombuffer(data, _DTYPES[_names("TensorType")[held.type]]).reshape(held.shape)
+
+
+def set_constant(model: Any, tensor: int, values: NDArray[Any]) -> None:
+    """Replace a constant of a ``ModelT`` whose buffer is its own; type and shape stay."""
+    held = model.subgraphs[0].tensors[tensor]
+    dtype = _DTYPES[_names("TensorType")[held.type]]
+    model.buffers[held.buffer].data = np.frombuffer(values.astype(dtype).tobytes(), np.uint8)
 
 
 def from_object(model: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""The four files that a conversion writes, and when it may write them."""
+"""The files that a conversion writes, and when it may write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_fer.errors import ConfigError, DeviceError, EdgeFerError
 from edge_fer.files import atomic_write
 from edge_fer.modelfile import read_model
-from edge_fer_convert.report import GENERATOR, SCHEMA
+from edge_fer_convert.reporting.report import GENERATOR, SCHEMA
 
 __all__ = ["OutputFiles"]
 
@@ -24,10 +24,11 @@ class OutputFiles:
     float32: Path
     report_json: Path
     report_html: Path
+    edgetpu: Path
 
     @classmethod
     def beside(cls, output: Path) -> OutputFiles:
-        """OUT.tflite, OUT.float.tflite, OUT.report.json and OUT.report.html.
+        """OUT.tflite, OUT.float.tflite, OUT.report.json, OUT.report.html, OUT.edgetpu.tflite.
 
         Raises:
             ConfigError: ``output`` does not end in ``.tflite``.
@@ -42,6 +43,7 @@ class OutputFiles:
             float32=output.with_name(f"{stem}.float.tflite"),
             report_json=output.with_name(f"{stem}.report.json"),
             report_html=output.with_name(f"{stem}.report.html"),
+            edgetpu=output.with_name(f"{stem}.edgetpu.tflite"),
         )
 
     def rejected(self) -> OutputFiles:
@@ -51,8 +53,8 @@ class OutputFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All four; the model first."""
-        return (self.int8, self.float32, self.report_json, self.report_html)
+        """All of them; the model first, the one that is not always written last."""
+        return (self.int8, self.float32, self.report_json, self.report_html, self.edgetpu)
 
     def check(self, model: Path, *, force: bool) -> None:
         """See before the work begins that the files may be written in the end.
@@ -63,10 +65,14 @@ class OutputFiles:
             DeviceError: the folder does not exist or cannot be written.
         """
         folder = self.int8.parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
+        if not folder.is_dir():
             raise DeviceError(
-                f"The folder {folder} does not exist or cannot be written.",
-                f"Make it first: mkdir -p {folder}",
+                f"The folder {folder} does not exist.", f"Make it first: mkdir -p {folder}"
+            )
+        if not os.access(folder, os.W_OK):
+            raise DeviceError(
+                f"The folder {folder} cannot be written.",
+                f"Name another with -o, or change who may write: ls -ld {folder}",
             )
         for path in self.paths:
             if path.exists() and model.exists() and path.samefile(model):
@@ -84,17 +90,29 @@ class OutputFiles:
                     "Move it away, or name another file with -o.",
                 )
 
-    def write(self, int8: bytes, float32: bytes, report_json: str, report_html: str) -> None:
-        """Write all four, each appearing whole; none appears if one cannot be written.
+    def write(
+        self,
+        int8: bytes,
+        float32: bytes,
+        report_json: str,
+        report_html: str,
+        edgetpu: bytes | None = None,
+    ) -> None:
+        """Write them, each appearing whole; none appears if one cannot be written.
+
+        An earlier file for the Edge TPU goes when there is no new one.
 
         Raises:
             DeviceError: the disk is full or not writable.
         """
-        contents = (int8, float32, report_json.encode(), report_html.encode())
+        contents = (int8, float32, report_json.encode(), report_html.encode(), edgetpu)
         with ExitStack() as stack:
             # Renamed in reverse on leaving the block: when the model appears, the rest is there.
             for path, data in zip(self.paths, contents, strict=True):
-                stack.enter_context(atomic_write(path)).write(data)
+                if data is not None:
+                    stack.enter_context(atomic_write(path)).write(data)
+        if edgetpu is None:  # one that an earlier conversion left is of another model
+            self.edgetpu.unlink(missing_ok=True)
 
 
 def _ours(path: Path) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_fer.evaluation.drop import AccuracyDrop, measure_drop
-from edge_fer_convert.budget import Budget, judge
+from edge_fer_convert.climbing.budget import Budget, judge
 
 LABELS = ("a", "b")
 

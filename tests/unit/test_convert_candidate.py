@@ -13,13 +13,13 @@ from edge_fer.contract import OutputSpec, QualityRange, QualityRanges
 from edge_fer.errors import ModelError
 from edge_fer.modelfile import read_model
 from edge_fer.preprocess import to_real
-from edge_fer_convert.candidate import Candidate, Finished
-from edge_fer_convert.comparison import compare
 from edge_fer_convert.graph import Graph, from_object, to_object
-from edge_fer_convert.quantise import quantise
-from edge_fer_convert.ranges import Ranges, measure
-from edge_fer_convert.source import KerasSource, choose_labels, first_contract
-from edge_fer_convert.verify import check_full_integer, graph_summary, output_kind
+from edge_fer_convert.inputs.source import Source, choose_labels, first_contract
+from edge_fer_convert.int8.candidate import Candidate, Finished
+from edge_fer_convert.int8.quantise import quantise
+from edge_fer_convert.int8.verify import check_full_integer, graph_summary, output_kind
+from edge_fer_convert.measuring.ranges import Ranges, measure
+from edge_fer_convert.reporting.comparison import compare
 
 
 def ranges_of(model: bytes) -> Ranges:
@@ -101,7 +101,7 @@ def test_what_the_training_said_of_unknown_and_quality_reaches_both_files(tmp_pa
     )
     output = OutputSpec(kind="logits", temperature=1.5, unknown={"min_probability": 0.4})
     draft = tiny_contract(output=output, quality=quality)
-    source = KerasSource(path=Path("m.keras"), sha256="0", draft=draft)
+    source = Source(path=Path("m.keras"), sha256="0", draft=draft)
     shape = (draft.input.height, draft.input.width, draft.input.channels)
     contract, _ = first_contract(source, choose_labels(source, None), shape, "logits", None)
     model = tiny_float()

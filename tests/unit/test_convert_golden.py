@@ -16,7 +16,7 @@ from edge_fer.backends._interpreter import InterpreterBackend
 from edge_fer.classifier import Classifier
 from edge_fer.contract import InputSpec
 from edge_fer.modelfile import ModelFile
-from edge_fer_convert.golden import golden_pixels, steady_pixels
+from edge_fer_convert.int8.golden import golden_pixels, steady_pixels
 
 
 def spec(side: int, channels: int) -> InputSpec:

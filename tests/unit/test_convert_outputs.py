@@ -9,7 +9,7 @@ from test_convert_candidate import finished
 
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer_convert.outputs import OutputFiles
-from edge_fer_convert.report import GENERATOR, SCHEMA
+from edge_fer_convert.reporting.report import GENERATOR, SCHEMA
 
 MODEL = Path("somewhere/else.keras")
 
@@ -27,6 +27,7 @@ def test_names() -> None:
         "mine.v2.float.tflite",
         "mine.v2.report.json",
         "mine.v2.report.html",
+        "mine.v2.edgetpu.tflite",
     ]
     assert files.rejected().int8 == Path("out/mine.v2.rejected.tflite")
     assert files.rejected().report_html == Path("out/mine.v2.rejected.report.html")
@@ -84,6 +85,7 @@ def test_all_or_none(tmp_path: Path) -> None:
         float32=files.float32,
         report_json=files.report_json,
         report_html=folder / "missing" / "mine.report.html",
+        edgetpu=files.edgetpu,
     )
     with pytest.raises(DeviceError, match="could not be written"):
         broken.write(b"a", b"b", "c", "d")

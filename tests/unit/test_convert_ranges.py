@@ -11,7 +11,7 @@ from tiny_tflite import pictures, tiny_float, tiny_spec
 from edge_fer.contract import InputSpec, TensorQuantisation
 from edge_fer.errors import ModelError
 from edge_fer.preprocess import quantise, to_real
-from edge_fer_convert.ranges import Ranges, input_range, measure
+from edge_fer_convert.measuring.ranges import Ranges, input_range, measure
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
 

@@ -1,16 +1,26 @@
-"""The Keras file and its labels, read without Keras."""
+"""The model and its labels, read without Keras."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tiny_tflite import tiny_contract, tiny_float
+from tiny_tflite import pictures, tiny_contract, tiny_float
 
+from edge_fer.contract import Calibration, Golden, Metric, Quantisation
 from edge_fer.errors import ConfigError, ModelError
 from edge_fer.evaluation.labels import FER2013_7, FERPLUS8
-from edge_fer_convert.source import KerasSource, Labels, choose_labels, first_contract, read_source
+from edge_fer.modelfile import embed
+from edge_fer.models import shipped
+from edge_fer_convert.inputs.source import (
+    Labels,
+    Source,
+    choose_labels,
+    first_contract,
+    read_source,
+)
 from edge_fer_train.record import CONTRACT_MEMBER
 
 
@@ -23,12 +33,12 @@ def keras_file(path: Path, contract: bytes | None = None) -> Path:
     return path
 
 
-def foreign() -> KerasSource:
-    return KerasSource(path=Path("m.keras"), sha256="0", draft=None)
+def foreign() -> Source:
+    return Source(path=Path("m.keras"), sha256="0", draft=None)
 
 
-def own() -> KerasSource:
-    return KerasSource(path=Path("m.keras"), sha256="0", draft=tiny_contract())
+def own() -> Source:
+    return Source(path=Path("m.keras"), sha256="0", draft=tiny_contract())
 
 
 def test_a_whole_file_with_and_without_contract(tmp_path: Path) -> None:
@@ -40,7 +50,7 @@ def test_a_whole_file_with_and_without_contract(tmp_path: Path) -> None:
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="There is no Keras model at"):
+    with pytest.raises(ModelError, match="There is no model at"):
         read_source(tmp_path / "none.keras")
 
 
@@ -67,8 +77,8 @@ def test_damaged_in_the_middle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x89HDF\r\n\x1a\n rest", "HDF5"),
-        (tiny_float(), r"is a \.tflite already"),
+        (b"\x89HDF\r\n\x1a\n rest", "cut off: it holds 13 bytes of an HDF5 file"),
+        (tiny_float()[:900], "cut off or damaged"),
         (b"hello, I am text", r"not a \.keras file"),
     ],
 )
@@ -87,9 +97,116 @@ def test_a_zip_that_keras_did_not_write(tmp_path: Path) -> None:
         read_source(path)
 
 
+def hdf5_file(path: Path, version: int) -> Path:
+    """An HDF5 file as far as its superblock tells (HDF5 File Format 3.0, II.A)."""
+    heads = {
+        0: bytes([0, 0, 0, 0, 0, 8, 8, 0]) + bytes(8),
+        1: bytes([1, 0, 0, 0, 0, 8, 8, 0]) + bytes(12),
+        2: bytes([2, 8, 8, 0]),
+        3: bytes([3, 8, 8, 0]),
+    }
+    end, free = 300, 2**64 - 1
+    addresses = b"".join(n.to_bytes(8, "little") for n in (0, free, end, 96))
+    path.write_bytes((b"\x89HDF\r\n\x1a\n" + heads[version] + addresses).ljust(end, b"\0"))
+    return path
+
+
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
+def test_hdf5(tmp_path: Path, version: int) -> None:
+    path = hdf5_file(tmp_path / "m.h5", version)
+    found = read_source(path)
+    assert (found.form, found.draft) == ("h5", None)
+    whole = path.read_bytes()
+    for kept in (9, 14, 40, 299):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(ModelError, match=f"cut off: it holds {kept} bytes"):
+            read_source(path)
+
+
+def test_hdf5_as_its_own_library_writes_it(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for version in ("earliest", "latest"):
+        path = tmp_path / f"{version}.h5"
+        with h5py.File(path, "w", libver=version) as file:
+            file["weights"] = list(range(1000))
+        assert read_source(path).form == "h5"
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ModelError, match="cut off"):
+            read_source(path)
+
+
+def saved_model(folder: Path) -> Path:
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "variables.index").write_bytes(b"index")
+    return folder
+
+
+def test_a_saved_model_is_hashed_by_content_and_names(tmp_path: Path) -> None:
+    first, second = saved_model(tmp_path / "a"), saved_model(tmp_path / "b")
+    found = read_source(first)
+    assert (found.form, found.draft) == ("savedmodel", None)
+    assert read_source(second).sha256 == found.sha256
+    (second / "variables" / "variables.index").rename(second / "variables.index")
+    assert read_source(second).sha256 != found.sha256
+    (first / "saved_model.pb").write_bytes(b"grapH")
+    assert read_source(first).sha256 != found.sha256
+
+
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="There is no Keras model"):
+    with pytest.raises(ModelError, match=r"without saved_model\.pb, so no SavedModel") as caught:
         read_source(tmp_path)
+    assert "SavedModel folder" in caught.value.remedy
+
+
+class TestFloatTflite:
+    def test_somebody_elses(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.tflite"
+        path.write_bytes(tiny_float())
+        found = read_source(path)
+        assert (found.form, found.draft) == ("tflite", None)
+
+    def test_ours_gives_its_contract_without_what_was_measured(self, tmp_path: Path) -> None:
+        metric = Metric(
+            data="d",
+            data_sha256="0",
+            split="s",
+            n=9,
+            float_accuracy=0.5,
+            int8_accuracy=0.5,
+            drop_points=0,
+            ci95_points=(0, 0),
+            agreement=1,
+        )
+        golden = Golden.of(pictures(2), np.zeros((2, 3), np.float32))
+        full = tiny_contract(
+            metrics=(metric,), golden=golden, calibration=Calibration(sha256="0", n=9)
+        )
+        path = tmp_path / "m.tflite"
+        path.write_bytes(embed(tiny_float(), full))
+        found = read_source(path)
+        assert found.form == "tflite"
+        assert found.draft == tiny_contract(quantisation=Quantisation(scheme="float32"))
+        assert found.draft.provenance == full.provenance
+
+    def test_a_damaged_one_of_ours(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.tflite"
+        whole = bytearray(embed(tiny_float(), tiny_contract()))
+        where = whole.index(b"tiny")  # in the description, which no reader of graphs misses
+        whole[where] ^= 1
+        path.write_bytes(whole)
+        with pytest.raises(ModelError, match="its hash is wrong"):
+            read_source(path)
+
+    def test_the_shipped_pair(self) -> None:
+        found = read_source(shipped()["expression.float"])
+        assert found.draft is not None
+        assert found.draft.labels == FERPLUS8
+        assert found.draft.metrics == ()
+        assert found.draft.golden is None
+        with pytest.raises(ModelError, match="quantised already") as caught:
+            read_source(shipped()["expression"])
+        assert "float file" in caught.value.remedy
 
 
 class TestLabels:

@@ -1,0 +1,1 @@
+"""The representative pictures, and that they stay apart from the evaluation."""

@@ -1,0 +1,1 @@
+"""What the activations of a float model are like."""

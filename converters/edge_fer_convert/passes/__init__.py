@@ -1,0 +1,1 @@
+"""Changes to a float model that make its int8 form better."""

@@ -1,0 +1,1 @@
+"""Where a model is to run, and what that asks of it."""
