@@ -7,6 +7,7 @@ BUILD := .venv-test-$(VERSION)
 OLDEST := .venv-oldest-$(VERSION)
 LEGACY := .venv-legacy-$(VERSION)
 SECONDS ?= 8
+PYTEST ?= -m "not slow"
 
 .PHONY: demo test lint legacy oldest clean python
 
@@ -23,12 +24,15 @@ lint: $(BUILD)/ready
 	$(BUILD)/bin/mypy
 	$(BUILD)/bin/lint-imports
 
-# The same seam on tflite-runtime 2.14, which has wheels up to Python 3.11.
-legacy: $(LEGACY)/ready
+# The same seam on tflite-runtime 2.14, which has wheels up to Python 3.11, and what is converted for
+# it: made in the build venv, run in this one.
+legacy: $(LEGACY)/ready $(BUILD)/ready
 	$(LEGACY)/bin/python -m pytest tests/contract/test_backend.py \
 	  tests/contract/test_camera.py tests/contract/test_sink.py tests/unit/test_video_camera.py
 	$(LEGACY)/bin/edge-fer models verify expression expression.float --backend tflite-runtime
 	$(LEGACY)/bin/edge-fer run --source "synthetic?frames=5" --backend tflite-runtime
+	EDGE_FER_LEGACY_PYTHON=$(LEGACY)/bin/python $(BUILD)/bin/python -m pytest \
+	  tests/integration/test_convert_legacy.py
 
 # The device's tests on the oldest releases that pyproject.toml allows.
 oldest: $(OLDEST)/ready

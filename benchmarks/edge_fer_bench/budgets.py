@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_fer.errors import ConfigError
+from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.latency import Latency
 
@@ -112,8 +113,11 @@ def _class_drop(limit: float, accuracy: MeasuredAccuracy) -> Check:
         named = ", ".join(f"{label} {drops[label]:.1f}" for label in over)
         words = f"lost more than {limit:g} points of recall: {named}"
         return _check("max_class_drop", limit, drops[worst], False, words)
-    words = f"no class that has at least 50 pictures lost more than {limit:g} points of recall"
-    judged = [drops[label] for label, c in accuracy.drop.per_class.items() if c.n >= 50]
+    words = (
+        f"no class that has at least {MIN_CLASS_ROWS} pictures lost more than {limit:g} points "
+        "of recall"
+    )
+    judged = [drops[label] for label, c in accuracy.drop.per_class.items() if c.n >= MIN_CLASS_ROWS]
     return _check("max_class_drop", limit, max(judged, default=0.0), True, words)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from edge_fer.evaluation.drop import ClassDrop
+from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.latency import StageTimes
 
 __all__ = ["class_drops", "histogram", "stage_bars", "time_line"]
 
 _ROW = 30
-_FEW = 50
 
 
 def stage_bars(stages: dict[str, StageTimes], width: int = 928) -> Markup:
@@ -123,10 +123,10 @@ def class_drops(
     ]
     for i, (label, c) in enumerate(rows):
         y, drop = top + i * _ROW, c.drop_points or 0.0
-        kind = "bad" if label in over else "few" if c.n < _FEW else "bar"
+        kind = "bad" if label in over else "few" if c.n < MIN_CLASS_ROWS else "bar"
         wide = abs(drop) * scale
         x = zero - wide if drop > 0 else zero
-        few = ", too few" if c.n < _FEW else ""
+        few = ", too few" if c.n < MIN_CLASS_ROWS else ""
         before, after = 100 * (c.reference_recall or 0.0), 100 * (c.quantised_recall or 0.0)
         parts += [
             _text(0, y + 15, label, "strong"),

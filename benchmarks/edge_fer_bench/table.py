@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.report import BenchmarkReport
 from edge_fer_bench.verdict import judge, p_value, points, recorded_words
@@ -119,14 +120,15 @@ def _accuracy(accuracy: MeasuredAccuracy) -> RenderableType:
         if c.drop_points is None or c.reference_recall is None or c.quantised_recall is None:
             table.add_row(f"recall {label}", "0", *("\u2013",) * 3)
             continue
+        few = c.n < MIN_CLASS_ROWS
         table.add_row(
             f"recall {label}",
             f"{c.n:,}",
             f"{100 * c.reference_recall:.1f} %",
             f"{100 * c.quantised_recall:.1f} %",
             points(c.drop_points, 1),
-            "\u2718 over the limit" if label in over else "few rows" if c.n < 50 else "",
-            style="red" if label in over else "dim" if c.n < 50 else "",
+            "\u2718 over the limit" if label in over else "few rows" if few else "",
+            style="red" if label in over else "dim" if few else "",
         )
     lost, won = drop.discordant
     table.caption = (

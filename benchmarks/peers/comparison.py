@@ -20,7 +20,7 @@ from edge_fer_bench.machine import read_machine
 from peers import pypi_fer, vicksam
 from peers.entrant import Card, Entrant, Part
 from peers.ours import open_ours, shipped_classifiers
-from peers.scoring import columns, judged_classes, keep, lacking, score
+from peers.scoring import columns, judged_classes, lacking, score
 from peers.timing import Ratio, interleaved
 
 __all__ = ["SCHEMA", "Request", "Skipped", "compare", "document", "splits", "table"]
@@ -182,7 +182,7 @@ def table(scheme: str, faces: LabelledFaces, answers: Sequence[Answer]) -> dict[
         beside = None if card.name == reference_name else reference
         for way, which in ways.items():
             base = None if beside is None else beside[which]
-            figures = score(given[which], keep(faces, which), base)
+            figures = score(given[which], faces.take(np.flatnonzero(which)), base)
             scores.append(
                 {"entrant": card.name, "lacks": list(missing), "rows_of_lacking": way, **figures}
             )
@@ -260,6 +260,5 @@ def _answers(
 def _sample(faces: LabelledFaces, count: int | None) -> LabelledFaces:
     if count is None or count >= len(faces):
         return faces
-    which = np.zeros(len(faces), bool)
-    which[np.random.default_rng(0).choice(len(faces), count, replace=False)] = True
-    return keep(faces, which)
+    chosen = np.random.default_rng(0).choice(len(faces), count, replace=False)
+    return faces.take(np.sort(chosen))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import measure_drop, wilson
-from edge_fer.evaluation.metrics import confusion, recall
+from edge_fer.evaluation.metrics import MIN_CLASS_ROWS, confusion, frequent_recall, recall
 
-__all__ = ["MIN_CLASS_ROWS", "columns", "judged_classes", "keep", "lacking", "score"]
+__all__ = ["columns", "judged_classes", "lacking", "score"]
 
-MIN_CLASS_ROWS = 50
 Probabilities = NDArray[np.float64]
 
 
@@ -38,18 +36,6 @@ def columns(p: Probabilities, have: Sequence[str], wanted: Sequence[str]) -> Pro
 def lacking(labels: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """The classes of ``wanted`` that a model does not know."""
     return tuple(name for name in wanted if name not in labels)
-
-
-def keep(faces: LabelledFaces, which: NDArray[np.bool_]) -> LabelledFaces:
-    """The rows of a ``bool[N]`` mask."""
-    copies = faces.copy_of_training
-    return replace(
-        faces,
-        images=[faces.images[i] for i in np.flatnonzero(which).tolist()],
-        truth=faces.truth[which],
-        target=faces.target[which],
-        copy_of_training=None if copies is None else copies[which],
-    )
 
 
 def judged_classes(faces: LabelledFaces) -> tuple[str, ...]:
@@ -77,13 +63,12 @@ def score(
     said = p.argmax(axis=1)
     matrix = confusion(said, faces.truth, len(faces.labels))
     recalls, rows = recall(matrix), matrix.sum(axis=1)
-    judged = [faces.labels.index(name) for name in judged_classes(faces)]
     clean = faces.clean
     return {
         **_accuracy(said, faces.truth),
         "clean": None if clean is None else _accuracy(said[clean], faces.truth[clean]),
         "macro_recall": float(np.nanmean(recalls)),
-        "mean_recall": float(recalls[judged].mean()) if judged else None,
+        "mean_recall": frequent_recall(matrix),
         "per_class": {
             name: {"n": int(n), "recall": float(r) if n else None}
             for name, n, r in zip(faces.labels, rows, recalls, strict=True)

@@ -29,7 +29,7 @@ from peers.entrant import Card, ClassifierEntrant
 __all__ = ["INT8_NAME", "NAME", "open_float", "open_int8", "read"]
 
 NAME = "vicksam/fer-model"
-INT8_NAME = "vicksam/fer-model, int8 by us"
+INT8_NAME = "vicksam/fer-model, int8 by TFLite"
 _TERMS = "no licence is stated in its repository"
 _CALIBRATION = 300
 _WORKER = Path(__file__).with_name("int8_worker.py")
