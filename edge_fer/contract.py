@@ -21,6 +21,7 @@ __all__ = [
     "SCHEMA",
     "Calibration",
     "CropConvention",
+    "DetectionSpec",
     "Golden",
     "InputSpec",
     "Licence",
@@ -30,6 +31,7 @@ __all__ = [
     "QualityRange",
     "QualityRanges",
     "Quantisation",
+    "SquareRule",
     "TensorQuantisation",
 ]
 
@@ -96,6 +98,51 @@ class OutputSpec(_Part):
         number = isinstance(least, int | float) and not isinstance(least, bool)
         if least is not None and not (number and 0 <= least <= 1):
             raise ValueError(f"unknown.min_probability is {least!r}, not a number from 0 to 1")
+        return self
+
+
+class SquareRule(_Part):
+    """The square that FER2013 would have cropped around a face, from a detector's box of it.
+
+    ``unit`` is the box's width or its height. The square's side is ``side`` units; its centre lies
+    over the middle of the box, ``centre_y`` units below the box's top.
+    """
+
+    unit: Literal["width", "height"]
+    side: Positive
+    centre_y: Finite
+
+
+class DetectionSpec(_Part):
+    """How the raw heads of a detector become faces: :mod:`edge_fer.detectors` has the decoders.
+
+    Attributes:
+        decoder: ``anchors`` (BlazeFace: fixed-size anchors, pixels of the input, logits) or
+            ``grid`` (one prediction a cell: offset of the centre and logarithm of the size in
+            strides, a score after the sigmoid).
+        strides: of the grids, finest first, in pixels of the input.
+        anchors: how many each cell of a grid has.
+        keypoints: what they are, the person's two eyes first, the one that is left in the picture
+            of an upright face first; empty where the model gives none.
+        min_score: what a face must score, 0 to 1, unless the user says otherwise.
+        max_overlap: intersection over union above which two boxes are one face.
+        square: FER2013's square from a box.
+    """
+
+    decoder: Literal["anchors", "grid"]
+    strides: tuple[int, ...] = Field(min_length=1)
+    anchors: tuple[int, ...] = Field(min_length=1)
+    keypoints: tuple[str, ...] = ()
+    min_score: float = Field(0.5, gt=0, lt=1)
+    max_overlap: float = Field(0.3, gt=0, lt=1)
+    square: SquareRule
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.strides) != len(self.anchors):
+            raise ValueError("strides and anchors need one number per grid")
+        if min(*self.strides, *self.anchors) < 1:
+            raise ValueError("strides and anchors are positive numbers")
         return self
 
 
@@ -169,7 +216,8 @@ class Golden(_Part):
     """Generated inputs and what the build host computed for them.
 
     ``input`` is ``uint8[n, height, width, channels]`` pixels before quantisation, ``output`` the
-    raw output tensor ``[n, labels]`` (int8, or little-endian float32), both base64.
+    raw output tensor ``[n, values]`` (int8, or little-endian float32), both base64. The values of a
+    classifier are its labels' scores; a detector's are its heads, flattened, in the graph's order.
     """
 
     n: int = Field(gt=0)
@@ -178,7 +226,7 @@ class Golden(_Part):
 
     @classmethod
     def of(cls, pixels: NDArray[np.uint8], output: NDArray[Any]) -> Golden:
-        """Pack vectors: ``uint8[n, h, w, c]`` and ``int8`` or ``float32[n, labels]``."""
+        """Pack vectors: ``uint8[n, h, w, c]`` and ``int8`` or ``float32[n, values]``."""
         little = output.astype(output.dtype.newbyteorder("<"), copy=False)
         return cls(
             n=len(pixels),
@@ -191,10 +239,10 @@ class Golden(_Part):
         shape = (self.n, spec.height, spec.width, spec.channels)
         return self._unpack(self.input, np.dtype(np.uint8), shape)
 
-    def expected(self, scheme: str, labels: int) -> NDArray[Any]:
-        """The outputs, ``int8`` or ``float32[n, labels]``."""
+    def expected(self, scheme: str, values: int) -> NDArray[Any]:
+        """The outputs, ``int8`` or ``float32[n, values]``."""
         return self._unpack(
-            self.output, np.dtype("i1" if scheme == "int8" else "<f4"), (self.n, labels)
+            self.output, np.dtype("i1" if scheme == "int8" else "<f4"), (self.n, values)
         )
 
     def _unpack(self, text: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -220,10 +268,11 @@ class ModelContract(_Part):
 
     schema_: Literal["edge-fer/contract/1"] = Field(SCHEMA, alias="schema")
     task: Literal["expression-frame", "expression-sequence", "face-detection"] = "expression-frame"
-    labels: tuple[str, ...] = Field(min_length=2)
+    labels: tuple[str, ...] = Field(min_length=1)
     label_scheme: Literal["ferplus8", "fer2013-7", "custom"]
     input: InputSpec
     output: OutputSpec
+    detection: DetectionSpec | None = None
     quantisation: Quantisation = Quantisation(scheme="float32")
     calibration: Calibration | None = None
     metrics: tuple[Metric, ...] = ()
@@ -234,6 +283,10 @@ class ModelContract(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if (self.task == "face-detection") != (self.detection is not None):
+            raise ValueError("detection goes with the task face-detection, and with no other")
+        if self.detection is None and len(self.labels) < 2:
+            raise ValueError("a classifier needs two labels or more")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("a label occurs twice")
         if "unknown" in self.labels:
@@ -273,8 +326,11 @@ class ModelContract(_Part):
 
     def to_json(self) -> bytes:
         """Canonical bytes: sorted keys, no time, host or path, so that equal models are equal."""
+        stated = self.model_dump(mode="json", by_alias=True)
+        if self.detection is None:
+            del stated["detection"]  # a classifier says nothing of it
         return json.dumps(
-            self.model_dump(mode="json", by_alias=True),
+            stated,
             sort_keys=True,
             separators=(",", ":"),
             allow_nan=False,

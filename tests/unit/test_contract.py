@@ -10,6 +10,13 @@ from edge_fer.evaluation.labels import FER2013_7, FERPLUS8
 from edge_fer.modelfile import read_model
 from edge_fer.models import find
 
+DETECTION: dict[str, object] = {
+    "decoder": "grid",
+    "strides": [8],
+    "anchors": [1],
+    "square": {"unit": "height", "side": 1.0, "centre_y": 0.48},
+}
+
 
 def minimal() -> dict[str, object]:
     return {
@@ -42,10 +49,23 @@ def test_a_higher_version_is_refused_and_says_to_update() -> None:
         parse({"schema": "edge-fer/contract/2"})
 
 
+def test_a_detector_has_one_label_and_says_how_its_heads_are_read() -> None:
+    found = parse({"labels": ["face"], "task": "face-detection", "detection": DETECTION})
+    assert found.detection is not None
+    assert found.detection.max_overlap == 0.3
+    assert ModelContract.parse(found.to_json(), "x") == found
+    assert b"detection" not in parse({}).to_json()
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
         ({"labels": ["one"]}, "labels"),
+        ({"labels": []}, "labels"),
+        ({"task": "face-detection"}, "detection"),
+        ({"detection": DETECTION}, "detection"),
+        ({"task": "face-detection", "detection": DETECTION | {"anchors": [1, 1]}}, "per grid"),
+        ({"task": "face-detection", "detection": DETECTION | {"strides": [0]}}, "positive"),
         ({"labels": ["a", "a"]}, "twice"),
         ({"labels": ["a", "unknown"]}, "unknown"),
         ({"label_scheme": "mine"}, "label_scheme"),
