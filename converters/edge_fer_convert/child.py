@@ -1,11 +1,32 @@
-"""The surroundings of a process that imports TensorFlow for us."""
+"""The surroundings of a process that works for us: TensorFlow, a compiler."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from shutil import rmtree
+from tempfile import gettempdir
 
-__all__ = ["child_environment"]
+__all__ = ["child_environment", "scratch_folder"]
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of our own that is gone after the ``with`` block, whatever ends it.
+
+    ``tempfile`` makes a folder and notes its name afterwards: Ctrl-C in between leaves it behind.
+    This one has its name before it is there.
+    """
+    folder = Path(gettempdir()) / f"edge-fer-{token_hex(8)}"
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        rmtree(folder, ignore_errors=True)
 
 
 def child_environment(folder: str, *, legacy_keras: bool = False) -> dict[str, str]:

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge_fer import errors
 from edge_fer.errors import EdgeFerError, MissingExtra, ModelError
-from edge_fer_convert.child import child_environment
+from edge_fer_convert.child import child_environment, scratch_folder
 from edge_fer_convert.inputs.accepted import check_picture, check_scores
 from edge_fer_convert.inputs.imports import import_float
 from edge_fer_convert.inputs.source import Form, Source
@@ -124,12 +123,12 @@ class _SavedByKeras2(ModelError):
 def _child(
     source: Source, keras: str, on_log: Callable[[str], None]
 ) -> tuple[bytes, dict[str, str]]:
-    with TemporaryDirectory(prefix="edge-fer-") as folder:
+    with scratch_folder() as folder:
         model = str(source.path.resolve())
-        command = [sys.executable, "-P", "-m", __name__, source.form, keras, model, folder]
+        command = [sys.executable, "-P", "-m", __name__, source.form, keras, model, str(folder)]
         done = subprocess.run(
             command,
-            env=child_environment(folder, legacy_keras=keras == _LEGACY),
+            env=child_environment(str(folder), legacy_keras=keras == _LEGACY),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -138,7 +137,7 @@ def _child(
         lines = done.stdout.decode(errors="replace").splitlines()
         for line in lines:
             on_log(line)
-        return _result(source.path, Path(folder), done.returncode, lines)
+        return _result(source.path, folder, done.returncode, lines)
 
 
 def _result(model: Path, folder: Path, code: int, lines: list[str]) -> tuple[bytes, dict[str, str]]:

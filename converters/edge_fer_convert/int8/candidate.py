@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from edge_fer.contract import Golden, ModelContract, Quantisation
 from edge_fer.errors import ModelError
 from edge_fer.modelfile import ModelFile, embed, read_model
 from edge_fer.types import Image
+from edge_fer_convert.child import scratch_folder
 from edge_fer_convert.graph import Graph
 from edge_fer_convert.int8.golden import steady_pixels
 from edge_fer_convert.int8.quantise import quantise
@@ -109,8 +109,8 @@ class Candidate:
             golden = Golden.of(pixels, classifier.raw(pixels))
         contract = self.contract.with_(golden=golden, **measured)
         data = embed(self.flatbuffer, contract)
-        with TemporaryDirectory(prefix="edge-fer-") as folder:
-            written = Path(folder) / "model.tflite"
+        with scratch_folder() as folder:
+            written = folder / "model.tflite"
             written.write_bytes(data)
             read_back = read_model(written)
         model = ModelFile(

@@ -19,14 +19,13 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from edge_fer.contract import ModelContract
 from edge_fer.errors import MissingExtra, ModelError
 from edge_fer.types import Image
-from edge_fer_convert.child import child_environment
+from edge_fer_convert.child import child_environment, scratch_folder
 from edge_fer_convert.graph import Graph
 from edge_fer_convert.passes.tunable import TUNABLE
 
@@ -92,8 +91,7 @@ def finetune(
         "learning_rate": learning_rate,
         "per_tensor_dense": per_tensor_dense,
     }
-    with TemporaryDirectory(prefix="edge-fer-") as place:
-        folder = Path(place)
+    with scratch_folder() as folder:
         (folder / "float.tflite").write_bytes(flatbuffer)
         (folder / "teacher.tflite").write_bytes(teacher or flatbuffer)
         (folder / "task.json").write_text(json.dumps(task))

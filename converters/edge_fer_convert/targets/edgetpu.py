@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from edge_fer.errors import MissingExtra, ModelError
+from edge_fer_convert.child import scratch_folder
 
 __all__ = ["COMPILER", "INSTALL", "EdgeTpuReport", "MappedOperator", "compile_for_edgetpu"]
 
@@ -150,10 +150,11 @@ def compile_for_edgetpu(
                 f"On x86-64 Linux: {' && '.join(INSTALL)}",
             )
         return EdgeTpuReport(words=words, install=INSTALL)
-    with TemporaryDirectory(prefix="edge-fer-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         (folder / "model.tflite").write_bytes(flatbuffer)
-        code = _run([program, "-s", "-o", name, str(folder / "model.tflite")], folder, timeout_s)
+        code = _run(
+            [program, "-s", "-o", str(folder), str(folder / "model.tflite")], folder, timeout_s
+        )
         lines = (folder / "said.txt").read_text(errors="replace").splitlines()
         for line in lines:
             on_log(line)
