@@ -38,15 +38,22 @@ def test_it_is_there_and_then_gone(scratch: Path) -> None:
 
 
 def test_ctrl_c_in_the_instant_after_it_was_made(scratch: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
+    def interrupted() -> None:
         sys.setprofile(_interrupt_after_mkdir)
         with scratch_folder():
             pytest.fail("never reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(scratch.iterdir()) == []
 
 
 def test_an_error_inside_leaves_nothing(scratch: Path) -> None:
-    with pytest.raises(ZeroDivisionError), scratch_folder() as folder:
-        (folder / "file").write_text("x")
-        raise ZeroDivisionError
+    def failing() -> None:
+        with scratch_folder() as folder:
+            (folder / "file").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
     assert list(scratch.iterdir()) == []
