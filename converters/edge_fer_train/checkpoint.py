@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,21 +34,43 @@ class Epoch:
     validation_nll: float
     seconds: float
 
+    @property
+    def judged_by(self) -> float:
+        """The lower, the better the epoch."""
+        return self.validation_nll
 
-class State:
+
+class Line(Protocol):
+    """A line of any curve: a dataclass of numbers."""
+
+    @property
+    def judged_by(self) -> float:
+        """The lower, the better the epoch."""
+        ...
+
+
+AnyEpoch = TypeVar("AnyEpoch", bound=Line)
+
+
+class State(Generic[AnyEpoch]):
     """A run as it stands.
 
     Args:
         path: the checkpoint; written by :meth:`finish`, read by :meth:`resume`.
         fingerprint: recipe and data; a checkpoint of another run is refused.
-        model: compiled, its optimiser built.
+        model: its optimiser built.
+        optimizer: of the model.
+        line: what the curve is made of.
     """
 
-    def __init__(self, path: Path, fingerprint: str, model: Any) -> None:
-        self.path, self.fingerprint, self.model = path, fingerprint, model
+    def __init__(
+        self, path: Path, fingerprint: str, model: Any, optimizer: Any, line: type[AnyEpoch]
+    ) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self.model, self.optimizer, self.line = model, optimizer, line
         self.averaged: list[NDArray[np.float32]] = [w.copy() for w in model.get_weights()]
         self.best: list[NDArray[np.float32]] = [w.copy() for w in self.averaged]
-        self.curve: list[Epoch] = []
+        self.curve: list[AnyEpoch] = []
         self.steps = 0
 
     def average(self, decay: float) -> None:
@@ -60,13 +82,13 @@ class State:
         for i, now in enumerate(self.model.get_weights()):
             self.averaged[i] += (1 - keep) * (now - self.averaged[i])
 
-    def finish(self, epoch: Epoch) -> None:
+    def finish(self, epoch: AnyEpoch) -> None:
         """Add an epoch to the curve and save everything, atomically.
 
-        The best epoch is the one with the lowest negative log-likelihood: on two thousand rows
-        the accuracy of neighbouring epochs differs by noise.
+        The best epoch is the one with the lowest loss, not the highest accuracy: on two thousand
+        rows the accuracy of neighbouring epochs differs by noise.
         """
-        if all(epoch.validation_nll <= e.validation_nll for e in self.curve):
+        if all(epoch.judged_by <= e.judged_by for e in self.curve):
             self.best = [w.copy() for w in self.averaged]
         self.curve.append(epoch)
         arrays: dict[str, Any] = {
@@ -96,7 +118,7 @@ class State:
                     f"{self.path} belongs to a run with another recipe or other data.",
                     "Name another folder with --resume, or remove this one to start afresh.",
                 )
-            self.curve = [Epoch(**e) for e in json.loads(str(stored["curve"]))]
+            self.curve = [self.line(**e) for e in json.loads(str(stored["curve"]))]
             self.steps = int(stored["steps"])
             for name, group in self._groups():
                 for i in range(len(group)):
@@ -115,7 +137,7 @@ class State:
             ) from err
 
     def _variables(self) -> Sequence[Any]:
-        return [*self.model.variables, *self.model.optimizer.variables]
+        return [*self.model.variables, *self.optimizer.variables]
 
     def _groups(self) -> list[tuple[str, list[Any]]]:
         now = [np.asarray(v) for v in self._variables()]

@@ -8,24 +8,27 @@ to AdamW's size (Liu et al., arXiv:2502.16982), so that rate and decay mean the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["muon"]
 
 
-def muon(learning_rate: Any, weight_decay: float) -> Any:
+def muon(learning_rate: Any, weight_decay: float, *, adamw: Sequence[str] = ("logits",)) -> Any:
     """The optimiser: Muon for kernels, AdamW for the classifier, scales and biases.
 
     Args:
         learning_rate: a number or a Keras schedule.
         weight_decay: decoupled, per unit of learning rate, for kernels and classifier.
+        adamw: words in the names of layers whose kernels are no such matrices: what the loss sees,
+            depthwise ones.
     """
     import keras
     from keras import ops
 
     class ConvolutionMuon(keras.optimizers.Muon):  # type: ignore[misc]
         def _should_use_adamw(self, variable: Any) -> bool:
-            return len(variable.shape) < 2 or "logits" in variable.path
+            return len(variable.shape) < 2 or any(word in variable.path for word in adamw)
 
         def _muon_update_step(self, gradient: Any, variable: Any, lr: Any, m: Any) -> None:
             self.assign_add(m, gradient + m * (self.momentum - 1))

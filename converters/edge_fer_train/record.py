@@ -28,7 +28,16 @@ from edge_fer_train.page import as_html
 from edge_fer_train.rejection import Rejection
 from edge_fer_train.training import Recipe, TrainedModel
 
-__all__ = ["CONTRACT_MEMBER", "SCHEMA", "check_output", "expression_spec", "output_files", "save"]
+__all__ = [
+    "CONTRACT_MEMBER",
+    "SCHEMA",
+    "check_output",
+    "expression_spec",
+    "keras_bytes",
+    "output_files",
+    "plain_json",
+    "save",
+]
 
 SCHEMA = "edge-fer/train/1"
 CONTRACT_MEMBER = "edge_fer.contract.json"
@@ -129,7 +138,7 @@ def save(
             "trained_on": trained_on,
         },
     )
-    record: dict[str, Any] = _plain(
+    record: dict[str, Any] = plain_json(
         {
             **(more or {}),
             "schema": SCHEMA,
@@ -147,7 +156,7 @@ def save(
         }
     )
     text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    contents = (_keras_bytes(trained.model, contract), text.encode(), as_html(record).encode())
+    contents = (keras_bytes(trained.model, contract), text.encode(), as_html(record).encode())
     with ExitStack() as stack:
         # Renamed in reverse on leaving the block: when the model appears, the rest is there.
         for path, data in zip(output_files(output), contents, strict=True):
@@ -155,20 +164,21 @@ def save(
     return record
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """What JSON can hold: a number that is not finite is null, an odd object its text."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain_json(v) for v in value]
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain_json(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int | bool) else str(value)
 
 
-def _keras_bytes(model: Any, contract: ModelContract) -> bytes:
+def keras_bytes(model: Any, contract: ModelContract) -> bytes:
+    """A ``.keras`` file with the contract as a member."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)

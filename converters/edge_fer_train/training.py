@@ -131,7 +131,7 @@ def train(
     model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
 
     fingerprint = _fingerprint(recipe, training, learnt_from, outliers, initial)
-    state = State(run_dir / "checkpoint.npz", fingerprint, model)
+    state = State(run_dir / "checkpoint.npz", fingerprint, model, optimizer, Epoch)
     state.resume()
     batches = Batches(
         faces=training if target is None else replace(training, target=target),
@@ -227,7 +227,7 @@ def _begin_with(model: Any, initial: Any) -> None:
             mine.set_weights(other.get_weights())
 
 
-def _averaged_logits(state: State, spec: InputSpec, pixels: Image) -> NDArray[np.float32]:
+def _averaged_logits(state: State[Epoch], spec: InputSpec, pixels: Image) -> NDArray[np.float32]:
     own = state.model.get_weights()
     state.model.set_weights(state.averaged)
     logits = np.asarray(state.model.predict(to_real(pixels, spec), batch_size=256, verbose=0))
@@ -236,7 +236,7 @@ def _averaged_logits(state: State, spec: InputSpec, pixels: Image) -> NDArray[np
 
 
 def _outcome(
-    recipe: Recipe, spec: InputSpec, validation: LabelledFaces, held_out: Image, state: State
+    recipe: Recipe, spec: InputSpec, validation: LabelledFaces, held_out: Image, state: State[Epoch]
 ) -> TrainedModel:
     import keras
 

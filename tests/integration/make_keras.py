@@ -20,7 +20,7 @@ from edge_fer.contract import (
     QualityRanges,
 )
 from edge_fer.evaluation.labels import FER2013_7
-from edge_fer_train.record import _keras_bytes
+from edge_fer_train.record import keras_bytes
 
 SIDE = 16
 
@@ -87,11 +87,11 @@ def tflite_int8(model: Any, images: np.ndarray) -> bytes:
 def main(folder: Path) -> None:
     images = pictures(700, SIDE, 1)
     sound = classifier(images, offset=0.0)
-    (folder / "tiny.keras").write_bytes(_keras_bytes(sound, contract()))
+    (folder / "tiny.keras").write_bytes(keras_bytes(sound, contract()))
     (folder / "tiny.tensorflow.tflite").write_bytes(tflite_int8(sound, images))
     # One step of its int8 output is larger than what its logits differ by.
     fragile = classifier(images, offset=400.0)
-    (folder / "fragile.keras").write_bytes(_keras_bytes(fragile, contract()))
+    (folder / "fragile.keras").write_bytes(keras_bytes(fragile, contract()))
     truth = sound.predict(images / np.float32(255), verbose=0).argmax(axis=1)
     np.savez(
         folder / "data.npz",
