@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class Epoch:
 
 class Line(Protocol):
     """A line of any curve: a dataclass of numbers."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def judged_by(self) -> float:

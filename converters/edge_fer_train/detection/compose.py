@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge_fer.types import Image
 from edge_fer_train.detection.network import KEYPOINTS
+from edge_fer_train.detection.shaking import cover, shake
 from edge_fer_train.detection.targets import Truth
 
 __all__ = ["BOX_DOWN", "BOX_HEIGHT", "BOX_WIDTH", "Composer", "FaceCrops", "Scene", "face_box"]
@@ -106,15 +107,16 @@ class Composer:
                 )
         else:
             picture = self._background(rng)
-            boxes, points = np.empty((0, 4), np.float32), np.empty((0, len(KEYPOINTS), 2))
+            boxes = np.empty((0, 4), np.float32)
+            points = np.empty((0, len(KEYPOINTS), 2), np.float32)
             ignored = np.empty(0, bool)
             many = 0 if rng.random() < 0.3 else int(rng.integers(1, 6))
             picture, boxes, points, ignored = self._paste(
-                picture, boxes, points.astype(np.float32), ignored, many, rng
+                picture, boxes, points, ignored, many, rng
             )
         if len(boxes) and rng.random() < 0.25:
-            picture = _cover(picture, boxes[int(rng.integers(len(boxes)))], rng)
-        return _shake(picture, rng), self._truth(boxes, points, ignored)
+            picture = cover(picture, boxes[int(rng.integers(len(boxes)))], rng)
+        return shake(picture, rng), self._truth(boxes, points, ignored)
 
     def _truth(
         self, boxes: NDArray[np.float32], points: NDArray[np.float32], ignored: NDArray[np.bool_]
@@ -307,15 +309,14 @@ class Composer:
             local = local @ np.diag([size / small, size / small, 1.0])
         alpha = _stencil(image.shape[0], (mx, my, whole), inner, rng)
         box = (int(right - left), int(bottom - top))
-        new = cv2.warpAffine(
-            np.ascontiguousarray(image), local, box, borderMode=cv2.BORDER_REPLICATE
-        )
-        alpha = cv2.warpAffine(alpha, local, box)
-        light = _light_of(region, new, rng)
-        region[...] = np.clip(region + alpha * (new * light[0] + light[1] - region), 0, 255).astype(
-            np.uint8
-        )
-        return (points * size @ linear.T + matrix[:, 2]).astype(np.float32)
+        whole_image = np.ascontiguousarray(image)
+        warped = cv2.warpAffine(whole_image, local, box, borderMode=cv2.BORDER_REPLICATE)
+        new = np.asarray(warped, np.uint8)
+        shown = np.asarray(cv2.warpAffine(alpha, local, box), np.float32)
+        gain, added = _light_of(region, new, rng)
+        mixed = region + shown * (new * gain + added - region)
+        region[...] = np.clip(mixed, 0, 255).astype(np.uint8)
+        return np.asarray(points * size @ linear.T + matrix[:, 2], np.float32)
 
 
 def _stencil(
@@ -356,49 +357,3 @@ def _moved_boxes(
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
     half = (boxes[:, 2:] - boxes[:, :2]) / 2 * scale
     return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
-
-
-def _cover(picture: Image, box: NDArray[np.float32], rng: np.random.Generator) -> Image:
-    """Something over a part of a face: a mask, a hand, a scarf, a cap."""
-    x1, y1, x2, y2 = (float(v) for v in box)
-    w, h = x2 - x1, y2 - y1
-    if rng.random() < 0.6:
-        top, bottom = y1 + h * rng.uniform(0.5, 0.7), y2 + h * rng.uniform(-0.05, 0.1)
-        left, right = x1 + w * rng.uniform(-0.05, 0.15), x2 - w * rng.uniform(-0.05, 0.15)
-    else:
-        left = x1 + w * rng.uniform(-0.1, 0.6)
-        top = y1 + h * rng.uniform(-0.1, 0.6)
-        right, bottom = left + w * rng.uniform(0.2, 0.5), top + h * rng.uniform(0.15, 0.45)
-    corners = np.array(
-        [[left, top], [right, top], [right - 0.12 * w, bottom], [left + 0.12 * w, bottom]]
-    )
-    corners += rng.normal(0, 0.04, (4, 2)) * (w, h)
-    cv2.fillConvexPoly(picture, np.rint(corners).astype(np.int32), float(rng.integers(20, 250)))
-    return picture
-
-
-def _shake(picture: Image, rng: np.random.Generator) -> Image:
-    """Light and optics."""
-    mean = float(picture.mean())
-    gain = float(np.exp(rng.normal(0, 0.2)))
-    added = float(rng.normal(0, 16))
-    gamma = float(np.exp(rng.normal(0, 0.3)))
-    if rng.random() < 0.12:  # a dark room
-        gain, added = gain * rng.uniform(0.15, 0.5), -0.4 * mean
-    levels = np.clip((np.arange(256) - mean) * gain + mean + added, 0, 255)
-    picture = np.asarray(
-        cv2.LUT(picture, (255 * (levels / 255) ** gamma).astype(np.uint8)), np.uint8
-    )
-    chance = rng.random(4)
-    if chance[0] < 0.15:  # light from one side
-        ramp = np.linspace(rng.uniform(0.4, 1), rng.uniform(0.7, 1.5), picture.shape[1])
-        picture = np.clip(picture * ramp[None], 0, 255).astype(np.uint8)
-    if chance[1] < 0.2:
-        picture = np.asarray(cv2.GaussianBlur(picture, (5, 5), rng.uniform(0.4, 1.8)), np.uint8)
-    if chance[2] < 0.2:
-        noise = rng.normal(0, rng.uniform(2, 16), picture.shape).astype(np.float32)
-        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-    if chance[3] < 0.15:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(12, 70))]
-        picture = cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_GRAYSCALE)
-    return np.asarray(picture, np.uint8)

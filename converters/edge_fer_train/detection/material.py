@@ -122,7 +122,7 @@ def read_material(
 def _crops(path: Path, teacher: Teacher, on_progress: Progress) -> tuple[FaceCrops, FaceCrops]:
     images, square = _images(path)
     points = crop_keypoints(
-        images, teacher, lambda d, n: on_progress(f"keypoints of {path.name}", d, n)
+        list(images), teacher, lambda d, n: on_progress(f"keypoints of {path.name}", d, n)
     )
     square = square or median_square(points)
     judging = np.array([int(h[8:16], 16) % 20 == 0 for h in pixel_sha256(images)])

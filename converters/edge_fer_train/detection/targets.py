@@ -87,7 +87,7 @@ def pack(truth: Truth, i: int) -> NDArray[np.float32]:
     return np.concatenate([[1.0], truth.boxes[i], named]).astype(np.float32)
 
 
-def _near(centres: NDArray[np.float64], low: float, high: float, stride: int) -> NDArray[np.bool_]:
+def _near(centres: NDArray[np.floating], low: float, high: float, stride: int) -> NDArray[np.bool_]:
     """The cells within the radius of the middle and inside the face; always the nearest one."""
     far = np.abs(centres - (low + high) / 2)
     near = (far <= min(_RADIUS * stride, (high - low) / 2)) & (far <= (high - low) / 2)
