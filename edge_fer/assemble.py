@@ -10,12 +10,14 @@ from edge_fer.cameras import open_camera
 from edge_fer.classifier import Classifier
 from edge_fer.config import Settings
 from edge_fer.detectors import open_detector
-from edge_fer.modelfile import read_model
-from edge_fer.models import find
+from edge_fer.detectors.network import NetworkDetector
+from edge_fer.loaded import LoadedModel
+from edge_fer.models import load
 from edge_fer.pipeline import Pipeline
 from edge_fer.sinks import open_sink
+from edge_fer.tracking import Tracker
 
-__all__ = ["build", "open_camera", "open_classifier", "open_detector", "open_sink"]
+__all__ = ["build", "open_camera", "open_classifier", "open_detector", "open_model", "open_sink"]
 
 
 def open_classifier(
@@ -32,10 +34,25 @@ def open_classifier(
         ConfigError: no such backend.
         MissingExtra: no runtime is installed.
     """
-    file = read_model(find(model))
+    file = load(model)
     return Classifier(
         file, open_backend(backend, file.flatbuffer, threads=threads, on_skip=on_skip)
     )
+
+
+def open_model(
+    model: str, *, backend: str = "auto", on_skip: Callable[[str], None] = lambda why: None
+) -> LoadedModel:
+    """A classifier or a detector, whichever the contract says, from a name or a path.
+
+    Raises:
+        ModelError: no such model, damaged, or it breaks its contract.
+        ConfigError: no such backend.
+        MissingExtra: no runtime is installed.
+    """
+    file = load(model)
+    kind = Classifier if file.contract.detection is None else NetworkDetector
+    return kind(file, open_backend(backend, file.flatbuffer, on_skip=on_skip))
 
 
 def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None) -> Pipeline:
@@ -49,12 +66,27 @@ def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None)
             settings.model, backend=settings.backend, threads=settings.threads, on_skip=on_skip
         )
         opened.callback(classifier.close)
-        detector = open_detector(settings.detector)
+        # Which runtimes were passed over has been said.
+        detector = open_detector(
+            settings.detector, backend=settings.backend, threads=settings.threads
+        )
         opened.callback(detector.close)
         sinks = []
         for uri in settings.sinks:
             sinks.append(open_sink(uri, classifier.model.sha256))
             opened.callback(sinks[-1].close)
         camera = open_camera(settings.source)
+        opened.callback(camera.close)
+        tracker = (
+            Tracker(detector, interval=settings.track_interval, max_faces=settings.max_faces)
+            if settings.track
+            else None
+        )
         opened.pop_all()
-        return Pipeline(camera=camera, detector=detector, classifier=classifier, sinks=sinks)
+        return Pipeline(
+            camera=camera,
+            detector=detector,
+            classifier=classifier,
+            sinks=sinks,
+            tracker=tracker,
+        )

@@ -47,7 +47,7 @@ def plane(frame: Frame, spec: InputSpec) -> Image:
         return frame.luma
     if frame.colour is None:
         return _three(frame.luma)
-    return np.ascontiguousarray(frame.colour[:, :, ::-1])
+    return np.asarray(cv2.cvtColor(frame.colour, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def compose(square: Square, spec: InputSpec) -> Square:
@@ -184,10 +184,11 @@ def quantise(pixels: Image, spec: InputSpec, tensor: TensorQuantisation) -> NDAr
 
     One 256-entry table per channel; with the input pinned to 0..255 it is just ``uint8 - 128``.
     """
-    table = _table(spec, tensor)
-    if spec.channels == 1:
-        return np.asarray(table[:, 0][pixels], np.int8)
-    return np.stack([table[:, c][pixels[..., c]] for c in range(spec.channels)], axis=-1)
+    if pixels.size == 0:
+        return np.empty(pixels.shape, np.int8)
+    # One long row: OpenCV takes pictures and no stacks of them, and is ten times numpy's speed.
+    row = np.ascontiguousarray(pixels).reshape(1, -1, spec.channels)
+    return np.asarray(cv2.LUT(row, _table(spec, tensor)[None]), np.int8).reshape(pixels.shape)
 
 
 # One per model in use: making the table takes longer than using it.

@@ -10,6 +10,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_pulled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What somebody pulled on this machine changes no test."""
+    os.environ["EDGE_FER_MODELS"] = str(tmp_path_factory.mktemp("pulled"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and models that is never committed."""

@@ -96,7 +96,7 @@ def run_benchmark(
         )
         opened.callback(classifier.close)
         golden = _golden(classifier)
-        detector = open_detector(request.detector)
+        detector = open_detector(request.detector, backend=request.backend, threads=request.threads)
         on_progress("cold start", 0, 1)
         cold_start = cold_starts(settings)
         on_progress("cold start", 1, 1)

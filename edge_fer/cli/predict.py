@@ -51,7 +51,7 @@ def predict(
 
     talk = Talk(quiet=quiet, verbose=verbose)
     classifier = open_classifier(model, backend=backend, threads=threads, on_skip=talk.say)
-    finder = open_detector(detector)
+    finder = open_detector(detector, backend=backend, threads=threads)
     talk.detail(f"{classifier.model.path} on {classifier.backend.name}, detector {detector}")
     targets = _targets(images, annotate)
     answers: list[dict[str, Any]] = []

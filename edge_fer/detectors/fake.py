@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge_fer.detectors.base import checked
 from edge_fer.types import Face, Frame, Square
 
 __all__ = ["FakeDetector"]
@@ -21,8 +22,12 @@ class FakeDetector:
         self.closed = False
 
     def detect(self, frame: Frame) -> tuple[Face, ...]:
-        """What the function says, best score first."""
-        return tuple(sorted(self._answer(frame), key=lambda face: -face.score))
+        """What the function says, best score first.
+
+        Raises:
+            DataError: the frame is empty, or not 8 bits deep.
+        """
+        return tuple(sorted(self._answer(checked(frame)), key=lambda face: -face.score))
 
     def face_square(self, face: Face) -> Square:
         """A square around the box."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 
+from edge_fer.detectors.base import checked
 from edge_fer.errors import ConfigError, DataError, MissingExtra
 from edge_fer.types import Box, Face, Frame, Square
 
@@ -68,8 +69,10 @@ class HaarDetector:
         towards 1 for many. Haar has no probability and no keypoints.
 
         Raises:
-            DataError: the frame is too large for this machine's memory.
+            DataError: the frame is empty or not 8 bits deep, or too large for this machine's
+                memory.
         """
+        checked(frame)
         try:
             boxes, hits = self._cascade.detectMultiScale2(
                 frame.luma,
