@@ -139,6 +139,15 @@ def section(found: dict[str, dict[str, Any]]) -> str:
     )
 
 
+def fill_in(markdown: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two markers of a file, markers included."""
+    before, _, rest = markdown.read_text(encoding="utf-8").partition(begin)
+    _, marker, after = rest.partition(end)
+    if not marker:
+        raise typer.BadParameter(f"{markdown} has no {begin} ... {end}")
+    markdown.write_text(before + text + after, encoding="utf-8")
+
+
 def main(
     data: Annotated[Path, typer.Option(help="FER2013 with FER+ votes.")],
     non_faces: Annotated[Path, typer.Option(help="Zip of scenes without faces.")],
@@ -149,11 +158,7 @@ def main(
     if markdown is None:
         typer.echo(text)
         return
-    before, _, rest = markdown.read_text(encoding="utf-8").partition(BEGIN)
-    _, marker, after = rest.partition(END)
-    if not marker:
-        raise typer.BadParameter(f"{markdown} has no {BEGIN} ... {END}")
-    markdown.write_text(before + text + after, encoding="utf-8")
+    fill_in(markdown, BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,14 @@ from edge_fer.errors import ConfigError, DataError
 from edge_fer.files import write_bytes
 from edge_fer.types import Image
 
-__all__ = ["PICTURE_SUFFIXES", "decode_luma", "luma_of", "read_picture", "write_picture"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "decode_luma",
+    "decode_picture",
+    "luma_of",
+    "read_picture",
+    "write_picture",
+]
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm"})
 
@@ -40,8 +47,20 @@ def read_picture(path: Path) -> Image:
 
 def decode_luma(data: bytes) -> Image | None:
     """``uint8[H, W]`` luma of a picture file's contents; None where they are no picture."""
+    return _decode(data, cv2.IMREAD_GRAYSCALE)
+
+
+def decode_picture(data: bytes) -> Image | None:
+    """Pixels of a picture file's contents; None where they are no picture.
+
+    ``uint8[H, W]`` for a gray file, else ``uint8[H, W, 3]`` in BGR order.
+    """
+    return _decode(data, cv2.IMREAD_ANYCOLOR)
+
+
+def _decode(data: bytes, flags: int) -> Image | None:
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # empty, or a header that lies
         return None
     return None if picture is None else np.asarray(picture, np.uint8)

@@ -33,8 +33,22 @@ _SEED = 1001  # of noise and corruptions: not the ones that training chose the t
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, or a .tflite file.")],
-    data: Annotated[Path, typer.Option(help="FER2013 csv, npz or class folders.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A shipped model's name, or a .tflite file. Or give --detector."),
+    ] = None,
+    *,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="FER2013 csv, npz or class folders; for a detector a zip or folder of pictures "
+            "with a boxes.csv, or of pictures without faces."
+        ),
+    ],
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Score a face detector: haar, haar?cascade=alt2, yunet, or its file."),
+    ] = None,
     ferplus: Ferplus = None,
     split: Split = None,
     robustness: Annotated[
@@ -51,6 +65,25 @@ def evaluate(
             "(a sixth, by their hash), too. Implies --robustness."
         ),
     ] = None,
+    min_height: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="With --detector: faces that count are at least so much of the picture's height. "
+            "Default: a twelfth, 40 pixels of 480.",
+        ),
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH", help="With --detector: fit every picture into a frame of this size."
+        ),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --detector: a picture that is not wanted."),
+    ] = None,
     backend: Backend = "auto",
     threads: Threads = 1,
     json: Json = False,
@@ -59,14 +92,82 @@ def evaluate(
 ) -> None:
     """Score a model on labelled face crops: top-1, macro recall, per class, ECE, confusion.
 
+    Or, with --detector, a face detector on scenes: average precision, recall by size, false
+    positives, latency; --split test takes the scenes that are kept from training (a third, by their
+    hash), --robustness also shows it masked, dark, turned and scaled faces.
+
     Example: edge-fer evaluate expression --data fer2013.csv --ferplus fer2013new.csv --robustness
     """
-    from edge_fer.assemble import open_classifier
+    talk = Talk(quiet=quiet, verbose=verbose)
+    of_model = {"--ferplus": ferplus, "--non-faces": non_faces}
+    of_detector = {"--min-height": min_height, "--frame": frame, "--leave-out": leave_out}
+    _check(model, detector, of_model, of_detector)
+    if detector is not None:
+        from edge_fer.cli.evaluate_detector import DetectorRequest, evaluated, print_detector
+
+        request = DetectorRequest(
+            detector=detector,
+            data=data,
+            split=split,
+            min_height=min_height,
+            frame=frame,
+            leave_out=tuple(leave_out or ()),
+            robustness=robustness,
+            backend=backend,
+            threads=threads,
+        )
+        _show(evaluated(request, talk), print_detector, json=json)
+    elif model is not None:
+        from edge_fer.assemble import open_classifier
+
+        classifier = open_classifier(model, backend=backend, threads=threads, on_skip=talk.say)
+        document = _on_crops(classifier, data, ferplus, split, robustness, non_faces, talk)
+        _show(document, _print, json=json)
+
+
+def _check(
+    model: str | None,
+    detector: str | None,
+    of_model: dict[str, Any],
+    of_detector: dict[str, Any],
+) -> None:
+    """One thing to score, and no flag of the other kind."""
+    from edge_fer.errors import ConfigError
+
+    if (model is None) == (detector is None):
+        raise ConfigError(
+            "Nothing to score: neither a MODEL nor a --detector is named."
+            if model is None
+            else "A MODEL and a --detector cannot be scored in one go.",
+            "Try: edge-fer evaluate expression --data fer2013.csv, "
+            "or: edge-fer evaluate --detector haar --data boxes.zip",
+        )
+    wrong, other = (of_model, "a MODEL") if model is None else (of_detector, "--detector")
+    for flag, value in wrong.items():
+        if value is not None:
+            raise ConfigError(f"{flag} goes with {other} only.", "Leave it out.")
+
+
+def _show(document: dict[str, Any], table: Callable[[dict[str, Any]], None], *, json: bool) -> None:
+    if json:
+        emit_json(document)
+    else:
+        table(document)
+
+
+def _on_crops(
+    classifier: Classifier,
+    data: Path,
+    ferplus: Path | None,
+    split: str | None,
+    robustness: bool,
+    non_faces: Path | None,
+    talk: Talk,
+) -> dict[str, Any]:
+    """The document ``edge-fer/evaluate/1``."""
     from edge_fer.evaluation.data import load
     from edge_fer.evaluation.evaluate import evaluate as score
 
-    talk = Talk(quiet=quiet, verbose=verbose)
-    classifier = open_classifier(model, backend=backend, threads=threads, on_skip=talk.say)
     faces = load(data, classifier.labels, split=split, ferplus=ferplus)
     crops = None if non_faces is None else _crops(non_faces, classifier)
     talk.detail(f"{classifier.model.path} on {classifier.backend.name}")
@@ -90,10 +191,7 @@ def evaluate(
                 crops,
                 lambda done, total: bar.update(task, completed=done, total=total),
             )
-    if json:
-        emit_json(document)
-    else:
-        _print(document)
+    return document
 
 
 def _crops(path: Path, classifier: Classifier) -> Image:

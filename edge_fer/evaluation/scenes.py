@@ -16,10 +16,23 @@ from edge_fer.pictures import PICTURE_SUFFIXES, decode_luma
 from edge_fer.preprocess import fit, sample
 from edge_fer.types import Image, Square
 
-__all__ = ["Scenes", "archive_files", "non_face_crops", "scene_crop", "split_scenes"]
+__all__ = [
+    "Scenes",
+    "archive_files",
+    "kept_aside",
+    "non_face_crops",
+    "scene_crop",
+    "split_scenes",
+]
 
 _PER_SCENE = 20
 _SMALLEST = 20
+_ASIDE = 0x55
+
+
+def kept_aside(data: bytes) -> bool:
+    """Whether a scene is kept from all training: the sha256 of its file begins below 0x55."""
+    return hashlib.sha256(data).digest()[0] < _ASIDE
 
 
 def archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -64,9 +77,9 @@ def split_scenes(files: dict[str, bytes]) -> Scenes:
             continue
         picture = decode_luma(data)
         if picture is not None and min(picture.shape) > _SMALLEST:
-            first = hashlib.sha256(data).digest()[0]
-            aside = found.reporting if first % 2 else found.choosing
-            (aside if first < 0x55 else found.teaching).append(picture)
+            odd = hashlib.sha256(data).digest()[0] % 2
+            aside = found.reporting if odd else found.choosing
+            (aside if kept_aside(data) else found.teaching).append(picture)
     return found
 
 
