@@ -11,7 +11,7 @@ from typing import IO
 
 from edge_fer.errors import DeviceError
 
-__all__ = ["atomic_write", "write_bytes", "write_text"]
+__all__ = ["atomic_write", "sync_folder", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         temporary.chmod(mode)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as err:
         raise _not_written(path, err) from err
     finally:
@@ -58,6 +58,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def sync_folder(folder: Path) -> None:
+    """Have a rename in this folder outlive a power cut."""
+    with suppress(OSError):  # some file systems cannot sync a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def _not_written(path: Path, err: OSError) -> DeviceError:
     return DeviceError(
         f"{path} could not be written: {err.strerror or err}.",
@@ -69,12 +79,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # some file systems cannot sync a folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

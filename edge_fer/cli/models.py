@@ -1,7 +1,8 @@
-"""``edge-fer models``: list, show, verify, adopt."""
+"""``edge-fer models``: list, pull, show, verify, adopt."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,45 +11,183 @@ import typer
 from edge_fer.cli.console import Backend, Json, Quiet, Talk, emit_json
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from edge_fer.graphfile import GraphTable
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at, check and adopt model files."
+    no_args_is_help=True, rich_markup_mode=None, help="Look at, get, check and adopt model files."
 )
 Which = Annotated[str, typer.Argument(help="A shipped model's name, or a .tflite file.")]
 
 
 @app.command("list")
 def list_models(json: Json = False) -> None:
-    """List the shipped models.
+    """List the models that are here, shipped or pulled, and those that can be pulled.
 
     Example: edge-fer models list
     """
-    from edge_fer.modelfile import read_model
-    from edge_fer.models import shipped
+    from edge_fer.models import pulled, shipped
+    from edge_fer.models.catalogue import CATALOGUE
 
-    rows: list[dict[str, Any]] = []
-    for name, path in shipped().items():
-        model = read_model(path)
-        rows.append(
-            {
-                "name": name,
-                "bytes": path.stat().st_size,
-                "scheme": model.contract.quantisation.scheme,
-                "label_scheme": model.contract.label_scheme,
-                "sha256": model.sha256,
-            }
-        )
+    ours = shipped()
+    theirs = {name: path for name, path in pulled().items() if name not in ours}
+    rows = [_here(name, path, "shipped") for name, path in ours.items()]
+    rows += [_here(name, path, "pulled") for name, path in theirs.items()]
+    rest = [entry for entry in CATALOGUE.values() if entry.name not in theirs]
+    available = [
+        {
+            "name": entry.name,
+            "state": "available",
+            "task": entry.task,
+            "bytes": entry.size,
+            "sha256": entry.sha256,
+            "url": entry.url,
+            "licence": entry.licence,
+            "description": entry.description,
+            "caveat": entry.caveat or None,
+        }
+        for entry in rest
+    ]
     if json:
-        emit_json({"schema": "edge-fer/models/1", "models": rows})
+        emit_json({"schema": "edge-fer/models/1", "models": rows, "available": available})
         return
     for row in rows:
         typer.echo(
-            f"{row['name']:<20} {row['scheme']:<8} {row['label_scheme']:<10} "
-            f"{row['bytes'] / 1000:>7.0f} kB  {row['sha256'][:12]}"
+            f"{row['name']:<20} {row['scheme'] or '-':<8} {row['label_scheme'] or '-':<10} "
+            f"{row['bytes'] / 1000:>7.0f} kB  {row['sha256'][:12]}  {row['state']}"
         )
+        if row["error"]:
+            typer.echo(f"  {row['error']}")
+    if rest:
+        typer.echo("\nNot here yet; get one with: edge-fer models pull NAME")
+    for entry in rest:
+        typer.echo(
+            f"{entry.name:<20} {entry.licence:<19} {entry.size / 1000:>7.0f} kB  "
+            f"{entry.sha256[:12]}  {entry.description}"
+        )
+
+
+def _here(name: str, path: Path, state: str) -> dict[str, Any]:
+    """The row of a model on this machine; one that cannot be used says why."""
+    import hashlib
+
+    from edge_fer.errors import ModelError
+    from edge_fer.models import load
+    from edge_fer.models.catalogue import CATALOGUE
+
+    data = path.read_bytes()
+    row: dict[str, Any] = {
+        "name": name,
+        "state": state,
+        "task": None,
+        "bytes": len(data),
+        "scheme": None,
+        "label_scheme": None,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "path": str(path),
+        "error": None,
+    }
+    entry = CATALOGUE.get(name)
+    if entry and not entry.contract and entry.sha256 == row["sha256"]:
+        return row | {"task": entry.task}
+    try:
+        contract = load(path).contract
+    except ModelError as err:
+        return row | {"error": str(err)}
+    return row | {
+        "task": contract.task,
+        "scheme": contract.quantisation.scheme,
+        "label_scheme": contract.label_scheme,
+    }
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str], typer.Argument(help="blazeface-full, blazeface-front, yunet: see models list.")
+    ],
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="A folder or an http(s) address with copies, instead of the official addresses. "
+            "A copy is called NAME.tflite (NAME.onnx) or as in its official address; in a folder "
+            "it may have any name.",
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder to pull to. Default: $EDGE_FER_MODELS, else ~/.local/share/edge-fer/"
+            "models. For every user of this machine: /var/lib/edge-fer/models."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Pull it again, and replace another file of its name.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a server may say nothing.")
+    ] = 30.0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Get a model from its official address: the one command that downloads, and only when typed.
+
+    A file is checked by size and sha256 before it takes its place. What a lost connection or
+    Ctrl-C leaves (NAME.tflite.part) is gone on with the next time.
+
+    Example: edge-fer models pull blazeface-full --mirror /media/usb
+    """
+    from edge_fer.models.download import Patience
+    from edge_fer.models.folders import folders
+    from edge_fer.models.pulling import Watcher, entries
+    from edge_fer.models.pulling import pull as pull_one
+
+    talk = Talk(quiet=quiet)
+    rows = []
+    for entry in entries(names):
+        with talk.progress() as bar:
+            task = bar.add_task(f"{entry.name}, kB", total=entry.size // 1000)
+            done = pull_one(
+                entry,
+                mirror=mirror,
+                to=to,
+                force=force,
+                patience=Patience(timeout_s=timeout),
+                watcher=Watcher(bytes=partial(_advance, bar, task), say=talk.say),
+            )
+        rows.append(
+            {
+                "name": entry.name,
+                "status": "present" if done.source is None else "pulled",
+                "path": str(done.path),
+                "bytes": entry.size,
+                "sha256": entry.sha256,
+                "source": done.source,
+                "resumed_at": done.resumed_at,
+                "licence": entry.licence,
+                "caveat": entry.caveat or None,
+            }
+        )
+        if json or quiet:
+            continue
+        if done.source is None:
+            typer.echo(f"{entry.name}: here already, and right: {done.path}")
+        else:
+            typer.echo(f"{entry.name}: {entry.size:,} bytes, right, {entry.licence}: {done.path}")
+            if done.path.parent not in folders():
+                typer.echo("  Not a folder that edge-fer looks in: name it by its path.")
+        if entry.caveat:
+            typer.echo(f"  {entry.caveat}")
+    if json:
+        emit_json({"schema": "edge-fer/pull/1", "models": rows})
+
+
+def _advance(bar: Progress, task: TaskID, have: int) -> None:
+    bar.update(task, completed=have // 1000)
 
 
 @app.command()
@@ -61,10 +200,9 @@ def show(model: Which, json: Json = False) -> None:
     Example: edge-fer models show expression
     """
     from edge_fer.graphfile import read_graph
-    from edge_fer.modelfile import read_model
-    from edge_fer.models import find
+    from edge_fer.models import load
 
-    file = read_model(find(model))
+    file = load(model)
     graph = read_graph(file.flatbuffer)
     contract = file.contract.model_dump(mode="json", by_alias=True)
     if contract["golden"]:
@@ -94,18 +232,18 @@ def verify(
 
     Example: edge-fer models verify expression mine.tflite
     """
-    from edge_fer.assemble import open_classifier
+    from edge_fer.assemble import open_model
 
     talk = Talk(quiet=quiet)
     rows = []
     for name in models:
-        classifier = open_classifier(name, backend=backend, on_skip=talk.say)
-        error = classifier.check_golden()
+        loaded = open_model(name, backend=backend, on_skip=talk.say)
+        error = loaded.check_golden()
         rows.append(
             {
-                "path": str(classifier.model.path),
-                "sha256": classifier.model.sha256,
-                "backend": classifier.backend.name,
+                "path": str(loaded.model.path),
+                "sha256": loaded.model.sha256,
+                "backend": loaded.backend.name,
                 "golden": None if error is None else {"n": error[0], "max_error": error[1]},
             }
         )
@@ -113,7 +251,7 @@ def verify(
             golden = (
                 "no golden vectors" if error is None else f"golden {error[0]}, off by {error[1]:g}"
             )
-            typer.echo(f"{name}: good ({classifier.backend.name}; {golden})")
+            typer.echo(f"{name}: good ({loaded.backend.name}; {golden})")
     if json:
         emit_json({"schema": "edge-fer/verify/1", "models": rows})
 
