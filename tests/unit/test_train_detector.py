@@ -14,6 +14,7 @@ import pytest
 
 from edge_fer.contract import ModelContract
 from edge_fer.errors import ConfigError, DataError
+from edge_fer.evaluation.scenes import archive_files, kept_aside
 from edge_fer.types import Box, Face, Frame, Image
 from edge_fer_train.detection.compose import Composer, FaceCrops, Scene, face_box
 from edge_fer_train.detection.labels import (
@@ -334,6 +335,10 @@ def test_material_is_parted_and_a_short_training_learns_resumes_and_saves(tmp_pa
     assert judging.scenes
     assert not {id(s) for s in learning.scenes} & {id(s) for s in judging.scenes}
     assert len(material.crops[0][0].images) + len(material.crops[1][0].images) == 200
+    taught = next(name for name, data in archive_files(empty) if not kept_aside(data))
+    fewer = read_material(scenes, empty, [crops], KnowsOne(), leave_out=(taught,))
+    assert sum(fewer.sources["face_free"]) == sum(material.sources["face_free"]) - 1
+    assert fewer.sources["left_out"] == [taught]
     assert material.sources["files"].keys() == {"scenes.zip", "empty.zip", "crops.npz"}
 
     recipe = DetectorRecipe(height=64, width=96, epochs=2, steps=3, batch=4, warm_up_epochs=0.5)

@@ -24,6 +24,10 @@ def train_detector(
         typer.Option(help="FER2013, or an npz with images of aligned faces; may be repeated."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="OUT.keras.")],
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A picture of --empty that shows faces after all; may be repeated."),
+    ] = None,
     teacher: Annotated[
         str, typer.Option(help="A detector with keypoints that completes the labels.")
     ] = "blazeface-full",
@@ -71,7 +75,9 @@ def train_detector(
         def on_progress(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        material = read_material(scenes, empty, crops, knows, on_progress)
+        material = read_material(
+            scenes, empty, crops, knows, on_progress, leave_out=leave_out or ()
+        )
         learning, judging = material.composers(recipe.height, recipe.width)
 
         def on_step(done: int, total: int, loss: float) -> None:

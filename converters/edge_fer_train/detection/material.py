@@ -73,6 +73,8 @@ def read_material(
     crops: Sequence[Path],
     teacher: Teacher,
     on_progress: Progress = lambda what, done, total: None,
+    *,
+    leave_out: Sequence[str] = (),
 ) -> Material:
     """Read and complete the labels; minutes, most of them the teacher's.
 
@@ -82,6 +84,7 @@ def read_material(
         crops: FER2013 (csv or npz), or an npz with ``images uint8[N, S, S]`` of aligned faces.
         teacher: see :mod:`edge_fer_train.detection.labels`.
         on_progress: told what is done, how much of it, of how much.
+        leave_out: names of pictures in ``empty`` that show faces after all.
 
     Raises:
         DataError: a file cannot be read, or holds too little to part.
@@ -90,7 +93,8 @@ def read_material(
     told = labelled_scenes(scenes, teacher, lambda d, n: on_progress("labelling scenes", d, n))
     for digest, scene in told:
         parted[int(digest[:8], 16) % 10 == 0].append(scene)
-    pictures = split_scenes(dict(archive_files(empty))).teaching
+    files = {n: data for n, data in archive_files(empty) if Path(n).name not in leave_out}
+    pictures = split_scenes(files).teaching
     free: tuple[list[Image], list[Image]] = ([], [])
     for number, picture in enumerate(pictures):
         free[number % 10 == 0].append(picture)
@@ -114,6 +118,7 @@ def read_material(
             "faces": [sum(len(s.truth) for s in part) for part in parted],
             "masked": [sum(int(s.masked.sum()) for s in part) for part in parted],
             "face_free": [len(part) for part in free],
+            "left_out": sorted(leave_out),
             "crops": [[len(c.images) for c in part] for part in cut],
         },
     )
