@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     detector: str = Field(description="haar, with options after ?")
     backend: str = Field(description="auto, litert or tflite-runtime")
     threads: int = Field(ge=1, le=64, description="CPU threads of one inference")
+    track: bool = Field(description="follow faces from frame to frame")
+    track_interval: int = Field(
+        ge=1, le=10_000, description="frames between searches of the whole frame"
+    )
+    max_faces: int = Field(ge=1, le=100, description="how many faces are followed")
     sinks: Annotated[tuple[str, ...], NoDecode] = Field(description="where observations go")
 
     @field_validator("sinks", mode="before")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -215,14 +216,17 @@ class Metric(_Part):
 class Golden(_Part):
     """Generated inputs and what the build host computed for them.
 
-    ``input`` is ``uint8[n, height, width, channels]`` pixels before quantisation, ``output`` the
+    ``input`` is ``uint8[n, height, width, channels]`` pixels before quantisation, or, where they
+    are blocks of b x b equal pixels, ``uint8[n, height / b, width / b, channels]``; ``output`` the
     raw output tensor ``[n, values]`` (int8, or little-endian float32), both base64. The values of a
     classifier are its labels' scores; a detector's are its heads, flattened, in the graph's order.
+    ``max_steps`` is how far int8 outputs of correct kernels may be apart, in steps of the output.
     """
 
     n: int = Field(gt=0)
     input: str
     output: str
+    max_steps: int = Field(1, ge=1)
 
     @classmethod
     def of(cls, pixels: NDArray[np.uint8], output: NDArray[Any]) -> Golden:
@@ -236,8 +240,11 @@ class Golden(_Part):
 
     def pixels(self, spec: InputSpec) -> NDArray[np.uint8]:
         """The inputs, ``uint8[n, height, width, channels]``."""
-        shape = (self.n, spec.height, spec.width, spec.channels)
-        return self._unpack(self.input, np.dtype(np.uint8), shape)
+        stored = self._unpack(self.input, np.dtype(np.uint8), (self.n, -1, spec.channels))
+        b = math.isqrt(spec.height * spec.width // max(stored.shape[1], 1)) or 1
+        shape = (self.n, spec.height // b, spec.width // b, spec.channels)
+        blocks = self._unpack(self.input, np.dtype(np.uint8), shape)
+        return blocks.repeat(b, axis=1).repeat(b, axis=2) if b > 1 else blocks
 
     def expected(self, scheme: str, values: int) -> NDArray[Any]:
         """The outputs, ``int8`` or ``float32[n, values]``."""
@@ -329,6 +336,8 @@ class ModelContract(_Part):
         stated = self.model_dump(mode="json", by_alias=True)
         if self.detection is None:
             del stated["detection"]  # a classifier says nothing of it
+        if self.golden is not None and self.golden.max_steps == 1:
+            del stated["golden"]["max_steps"]  # the rule, which older files follow unsaid
         return json.dumps(
             stated,
             sort_keys=True,

@@ -1,4 +1,4 @@
-"""One frame a step: camera -> detector -> crop -> classifier -> sinks, every stage timed."""
+"""One frame a step: camera -> detector or tracker -> crop -> classifier -> sinks, all timed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_fer.classifier import Classifier
 from edge_fer.preprocess import crop
+from edge_fer.tracking import Tracker
 from edge_fer.types import (
     Camera,
     Detector,
@@ -36,19 +37,33 @@ class Sight:
     timings_ms: Mapping[str, float]
 
 
-def look(frame: Frame, detector: Detector, classifier: Classifier) -> Sight:
-    """Detect, crop and classify one frame: the one path of predict, run and benchmark."""
-    started = perf_counter_ns()
-    faces = detector.detect(frame)
-    detected = perf_counter_ns()
+def look(
+    frame: Frame,
+    detector: Detector,
+    classifier: Classifier,
+    faces: tuple[Face, ...] | None = None,
+) -> Sight:
+    """Detect, crop and classify one frame: the one path of predict, run and benchmark.
+
+    Args:
+        frame: the picture.
+        detector: finds the faces, and knows the squares around them.
+        classifier: names the expressions.
+        faces: of this detector, where a tracker has found them already.
+    """
+    timings = {}
+    if faces is None:
+        started = perf_counter_ns()
+        faces = detector.detect(frame)
+        timings["detect"] = _ms(started, perf_counter_ns())
+    found = perf_counter_ns()
     spec = classifier.contract.input
     pixels = [crop(frame, detector.face_square(face), spec) for face in faces]
     cropped = perf_counter_ns()
     expressions = classifier.classify(np.stack(pixels)) if pixels else ()
     classified = perf_counter_ns()
-    timings = {"detect": _ms(started, detected)}
     if faces:
-        timings["preprocess"] = _ms(detected, cropped)
+        timings["preprocess"] = _ms(found, cropped)
         timings["classify"] = _ms(cropped, classified)
     return Sight(faces=faces, expressions=expressions, timings_ms=timings)
 
@@ -56,7 +71,14 @@ def look(frame: Frame, detector: Detector, classifier: Classifier) -> Sight:
 class Pipeline:
     """Joins a camera, a detector, a classifier and sinks, and owns them: ``close`` closes all.
 
-    Tracking and smoothing are not built yet; their stages never run.
+    Smoothing is not built yet; its stage never runs.
+
+    Args:
+        camera: where the frames come from.
+        detector: finds faces in each frame by itself, where there is no tracker.
+        classifier: names the expressions.
+        sinks: where observations go.
+        tracker: asks the detector, and follows its faces from frame to frame.
     """
 
     def __init__(
@@ -66,13 +88,15 @@ class Pipeline:
         detector: Detector,
         classifier: Classifier,
         sinks: Sequence[Sink] = (),
+        tracker: Tracker | None = None,
     ) -> None:
         self.camera, self.detector, self.classifier = camera, detector, classifier
+        self.tracker = tracker
         self.sinks = tuple(sinks)
         self.frame: Frame | None = None
         self._owned = ExitStack()
-        for close in (camera.close, detector.close, classifier.close):
-            self._owned.callback(close)
+        for part in (camera, detector, classifier, *((tracker,) if tracker else ())):
+            self._owned.callback(part.close)
         for sink in self.sinks:
             self._owned.callback(sink.close)
 
@@ -92,13 +116,14 @@ class Pipeline:
         self.frame = frame
         if frame is None:
             return None
-        sight = look(frame, self.detector, self.classifier)
+        tracked, timings = self._track(frame)
+        sight = look(frame, self.detector, self.classifier, tracked)
         faces = tuple(
             ObservedFace(face=face, expression=expression, raw_expression=expression.label)
             for face, expression in zip(sight.faces, sight.expressions, strict=True)
         )
         seen = perf_counter_ns()
-        timings = {"capture": _ms(started, captured), **sight.timings_ms}
+        timings = {"capture": _ms(started, captured), **timings, **sight.timings_ms}
         observation = Observation(
             frame=frame.sequence,
             t_ns=frame.t_ns,
@@ -117,6 +142,15 @@ class Pipeline:
     def close(self) -> None:
         """Close camera, detector, classifier and sinks, in reverse order; twice is fine."""
         self._owned.close()
+
+    def _track(self, frame: Frame) -> tuple[tuple[Face, ...] | None, dict[str, float]]:
+        """The faces that are followed, and the time it took in and around the detector."""
+        if self.tracker is None:
+            return None, {}
+        started = perf_counter_ns()
+        faces = self.tracker.update(frame)
+        detect = self.tracker.search.detect_ms
+        return faces, {"detect": detect, "track": _ms(started, perf_counter_ns()) - detect}
 
 
 def _ms(begin_ns: int, end_ns: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = [
     "Observation",
     "ObservedFace",
     "Reason",
+    "RegionDetector",
     "Sink",
     "Square",
 ]
@@ -183,6 +184,18 @@ class Detector(Protocol):
 
     def close(self) -> None:
         """Let go of the model. Calling it twice is fine."""
+        ...
+
+
+@runtime_checkable
+class RegionDetector(Detector, Protocol):
+    """A detector that sees more in a region than in the whole frame."""
+
+    def detect_in(self, frame: Frame, region: Box) -> tuple[Face, ...]:
+        """The faces in a region, in pixels of the frame, best score first.
+
+        The region may stick out of the frame.
+        """
         ...
 
 

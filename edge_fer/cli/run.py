@@ -16,6 +16,7 @@ from edge_fer.cli.console import Json, Quiet, Talk, Verbose, emit_json
 
 if TYPE_CHECKING:
     from edge_fer.pipeline import Pipeline
+    from edge_fer.tracking import Search
     from edge_fer.types import Observation
 
 __all__ = ["run"]
@@ -30,6 +31,15 @@ def run(
     detector: Annotated[str | None, typer.Option(help="haar, or haar?cascade=alt2.")] = None,
     backend: Annotated[str | None, typer.Option(help="auto, litert or tflite-runtime.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of one inference.")] = None,
+    track: Annotated[
+        bool | None,
+        typer.Option("--track/--no-track", help="Follow faces from frame to frame, or not."),
+    ] = None,
+    detect_every: Annotated[
+        int | None,
+        typer.Option(help="Search the whole frame at least every so many frames."),
+    ] = None,
+    max_faces: Annotated[int | None, typer.Option(help="How many faces are followed.")] = None,
     sink: Annotated[
         list[str] | None, typer.Option(help="Where observations go, e.g. jsonl:out.jsonl.")
     ] = None,
@@ -61,6 +71,9 @@ def run(
             "detector": detector,
             "backend": backend,
             "threads": threads,
+            "track": track,
+            "track_interval": detect_every,
+            "max_faces": max_faces,
             "sinks": tuple(sink) if sink else None,
         },
     )
@@ -79,13 +92,14 @@ def run(
         draw = stack.enter_context(_drawing(annotate))
         try:
             while not stop and (observation := pipeline.step()) is not None:
-                tally.add(observation)
+                tally.add(observation, pipeline.tracker.search if pipeline.tracker else None)
                 draw(pipeline, observation)
                 if not (settings.sinks or json or quiet):
                     _print(observation)
         except DataError as err:
             ended = err  # what came before the damage was emitted and is counted
     talk.say(tally.words())
+    talk.detail(f"tracking: {'off' if tally.tracking is None else dict(tally.tracking)}")
     document = tally.to_json(settings.source, bool(stop))
     if ended is not None:
         raise ended
@@ -101,13 +115,23 @@ class _Tally:
     def __init__(self) -> None:
         self.frames = self.faces = self.frames_with_faces = 0
         self.expressions: Counter[str] = Counter()
+        self.tracking: Counter[str] | None = None
         self.started = monotonic()
 
-    def add(self, observation: Observation) -> None:
+    def add(self, observation: Observation, search: Search | None) -> None:
         self.frames += 1
         self.faces += len(observation.faces)
         self.frames_with_faces += bool(observation.faces)
         self.expressions.update(face.expression.label for face in observation.faces)
+        if search is not None:
+            if self.tracking is None:
+                self.tracking = Counter(tracks=0, full_frames=0, regions=0, missed=0)
+            # They are numbered from 0, and no number comes twice.
+            numbers = (f.face.track for f in observation.faces if f.face.track is not None)
+            self.tracking["tracks"] = max(self.tracking["tracks"], *(n + 1 for n in numbers), 0)
+            self.tracking["full_frames"] += search.full_frame
+            self.tracking["regions"] += search.regions
+            self.tracking["missed"] += search.missed
 
     def words(self) -> str:
         most = ", ".join(f"{label} {n}" for label, n in self.expressions.most_common())
@@ -125,6 +149,7 @@ class _Tally:
             "frames_with_faces": self.frames_with_faces,
             "faces": self.faces,
             "expressions": dict(sorted(self.expressions.items())),
+            "tracking": None if self.tracking is None else dict(self.tracking),
             "ended_by": "signal" if stopped else "source",
         }
 

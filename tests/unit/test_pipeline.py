@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from edge_fer.detectors.fake import FakeDetector
 from edge_fer.errors import DeviceError
 from edge_fer.pipeline import STAGES, Pipeline
 from edge_fer.sinks.fake import FakeSink
+from edge_fer.tracking import Tracker
 from edge_fer.types import Box, Face, Frame, Observation
 
 FACE = Face(box=Box(x=10, y=10, w=60, h=60), score=0.8)
@@ -65,6 +68,45 @@ def test_without_a_face_nothing_is_cropped_or_classified() -> None:
     assert observation is not None
     assert observation.faces == ()
     assert set(observation.timings_ms) == {"capture", "detect", "total"}
+
+
+def test_a_tracker_names_the_faces_and_both_stages_are_timed() -> None:
+    detector = FakeDetector(lambda f: (FACE,))
+    running = Pipeline(
+        camera=FakeCamera([frame(i) for i in range(3)]),
+        detector=detector,
+        classifier=open_classifier("expression"),
+        tracker=Tracker(detector),
+    )
+    seen = [running.step() for _ in range(3)]
+    for observation in seen:
+        assert observation is not None
+        assert [f.face for f in observation.faces] == [replace(FACE, track=0)]
+        timings = dict(observation.timings_ms)
+        total = timings.pop("total")
+        assert set(timings) == {"capture", "detect", "track", "preprocess", "classify"}
+        assert all(t >= 0 for t in timings.values())
+        assert total >= sum(timings.values())
+    running.close()
+    assert detector.closed
+
+
+def test_without_a_tracker_nobody_has_a_number() -> None:
+    observation = pipeline(FakeDetector(lambda f: (FACE,))).step()
+    assert observation is not None
+    assert [f.face.track for f in observation.faces] == [None]
+
+
+def test_a_tracker_of_its_own_detectors_is_closed_too() -> None:
+    detector, regions = FakeDetector(), FakeDetector()
+    running = Pipeline(
+        camera=FakeCamera([]),
+        detector=detector,
+        classifier=open_classifier("expression"),
+        tracker=Tracker(detector, region_detector=regions),
+    )
+    running.close()
+    assert regions.closed
 
 
 def test_close_closes_everything_even_when_one_fails() -> None:
