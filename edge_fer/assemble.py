@@ -12,10 +12,12 @@ from edge_fer.config import Settings
 from edge_fer.detectors import open_detector
 from edge_fer.detectors.network import NetworkDetector
 from edge_fer.loaded import LoadedModel
-from edge_fer.models import load
+from edge_fer.models import load, shipped
 from edge_fer.pipeline import Pipeline
 from edge_fer.sinks import open_sink
 from edge_fer.tracking import Tracker
+from edge_fer.types import Detector
+from edge_fer.uri import split_query
 
 __all__ = ["build", "open_camera", "open_classifier", "open_detector", "open_model", "open_sink"]
 
@@ -77,11 +79,7 @@ def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None)
             opened.callback(sinks[-1].close)
         camera = open_camera(settings.source)
         opened.callback(camera.close)
-        tracker = (
-            Tracker(detector, interval=settings.track_interval, max_faces=settings.max_faces)
-            if settings.track
-            else None
-        )
+        tracker = _tracker(settings, detector) if settings.track else None
         opened.pop_all()
         return Pipeline(
             camera=camera,
@@ -90,3 +88,19 @@ def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None)
             sinks=sinks,
             tracker=tracker,
         )
+
+
+def _tracker(settings: Settings, detector: Detector) -> Tracker:
+    """With the same weights at a smaller input for regions, where they are shipped beside."""
+    name, _ = split_query(settings.detector)
+    twin = f"{name}-region"
+    near = None
+    if twin in shipped():
+        uri = settings.detector.replace(name, twin, 1)
+        near = open_detector(uri, backend=settings.backend, threads=settings.threads)
+    return Tracker(
+        detector,
+        region_detector=near,
+        interval=settings.track_interval,
+        max_faces=settings.max_faces,
+    )
