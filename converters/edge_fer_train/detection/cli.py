@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ def train_detector(
     steps: Annotated[int, typer.Option(min=1, help="Batches of an epoch.")] = 250,
     batch: Annotated[int, typer.Option(min=1, help="Pictures of a batch.")] = 32,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak of the schedule.")] = 4e-3,
+    initial: Annotated[
+        Path | None, typer.Option(help="An earlier OUT.keras whose weights to begin with.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
     resume: Annotated[
         Path | None, typer.Option(help="Folder of the checkpoint. Default: runs/OUT.")
@@ -51,7 +54,7 @@ def train_detector(
     from edge_fer.detectors import open_detector
     from edge_fer.errors import ConfigError
     from edge_fer_train.detection.labels import Teacher
-    from edge_fer_train.detection.material import read_material
+    from edge_fer_train.detection.material import read_material, sha256_of
     from edge_fer_train.detection.record import save_detector
     from edge_fer_train.detection.training import DetectorRecipe
     from edge_fer_train.detection.training import train_detector as learn
@@ -78,6 +81,9 @@ def train_detector(
         material = read_material(
             scenes, empty, crops, knows, on_progress, leave_out=leave_out or ()
         )
+        begun = None if initial is None else _loaded(initial)
+        if initial is not None:
+            material.sources["initial"] = {initial.name: sha256_of(initial)}
         learning, judging = material.composers(recipe.height, recipe.width)
 
         def on_step(done: int, total: int, loss: float) -> None:
@@ -96,8 +102,22 @@ def train_detector(
             judging,
             resume or Path("runs") / output.stem,
             learnt_from=material.sources,
+            initial=begun,
             on_step=on_step,
             on_epoch=on_epoch,
         )
     record = save_detector(output, recipe, material, trained)
     talk.say(f"{output}: {record['parameters']} parameters, {record['macs'] / 1e6:.1f} MMAC")
+
+
+def _loaded(path: Path) -> Any:
+    from edge_fer.errors import ModelError
+
+    try:
+        from keras.models import load_model
+
+        return load_model(path, compile=False)
+    except Exception as err:  # Keras raises whatever the file makes it raise
+        raise ModelError(
+            f"{path} cannot be loaded: {err}.", "Give a file of edge-fer train-detector."
+        ) from err

@@ -81,6 +81,7 @@ class Composer:
         scenes: with faces.
         empty: luma pictures without faces.
         crops: what is pasted.
+        empty_share: of the pictures that no scene is in, how many stay without a face.
     """
 
     height: int
@@ -88,6 +89,7 @@ class Composer:
     scenes: Sequence[Scene]
     empty: Sequence[Image]
     crops: Sequence[FaceCrops]
+    empty_share: float = 0.5
 
     def one(self, rng: np.random.Generator) -> tuple[Image, Truth]:
         """``uint8[height, width]`` and what is in it."""
@@ -101,7 +103,9 @@ class Composer:
                 if rng.random() < 0.8:
                     box, found = self._exchange(picture, boxes[i], points[i], rng)
                     boxes[i], points[i] = box, found
-            if rng.random() < 0.25:
+            if rng.random() < 0.12:
+                picture, boxes, points, ignored = self._erase(picture, boxes, points, ignored, rng)
+            if rng.random() < 0.2:
                 picture, boxes, points, ignored = self._paste(
                     picture, boxes, points, ignored, int(rng.integers(1, 3)), rng
                 )
@@ -110,7 +114,7 @@ class Composer:
             boxes = np.empty((0, 4), np.float32)
             points = np.empty((0, len(KEYPOINTS), 2), np.float32)
             ignored = np.empty(0, bool)
-            many = 0 if rng.random() < 0.3 else int(rng.integers(1, 6))
+            many = 0 if rng.random() < self.empty_share else int(rng.integers(1, 6))
             picture, boxes, points, ignored = self._paste(
                 picture, boxes, points, ignored, many, rng
             )
@@ -193,7 +197,20 @@ class Composer:
         return np.asarray(moved, np.uint8)
 
     def _background(self, rng: np.random.Generator) -> Image:
+        """A face-free picture, part of one, or four in one: few pictures have to be many."""
+        if rng.random() < 0.7:
+            return self._part(rng)
+        picture, other = self._part(rng), [self._part(rng) for _ in range(3)]
+        x, y = int(rng.uniform(0.2, 0.8) * self.width), int(rng.uniform(0.2, 0.8) * self.height)
+        picture[:y, x:] = other[0][:y, x:]
+        picture[y:, :x] = other[1][y:, :x]
+        picture[y:, x:] = other[2][y:, x:]
+        return picture
+
+    def _part(self, rng: np.random.Generator) -> Image:
         source = self.empty[int(rng.integers(len(self.empty)))]
+        if rng.random() < 0.2:
+            source = np.rot90(source, int(rng.integers(1, 4)))
         height, width = source.shape
         fit = max(self.width / width, self.height / height)
         scale = fit * float(np.exp(rng.uniform(0, math.log(3.5))))
@@ -201,7 +218,8 @@ class Composer:
         w, h = self.width / scale, self.height / scale
         x, y = rng.uniform(0, max(width - w, 0)), rng.uniform(0, max(height - h, 0))
         part = source[int(y) : int(y) + max(8, round(h)), int(x) : int(x) + max(8, round(w))]
-        picture = cv2.resize(part, (self.width, self.height), interpolation=cv2.INTER_AREA)
+        size = (self.width, self.height)
+        picture = cv2.resize(np.ascontiguousarray(part), size, interpolation=cv2.INTER_AREA)
         if rng.random() < 0.5:
             picture = picture[:, ::-1]
         if rng.random() < 0.1:
@@ -233,6 +251,23 @@ class Composer:
             points = np.concatenate([points, found[None]])
             ignored = np.append(ignored, False)
         return picture, boxes, points, ignored
+
+    def _erase(
+        self,
+        picture: Image,
+        boxes: NDArray[np.float32],
+        points: NDArray[np.float32],
+        ignored: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> tuple[Image, NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """People without faces: every face under a piece of another picture."""
+        under = self._background(rng)
+        for x1, y1, x2, y2 in boxes.tolist():
+            grown_x, grown_y = 0.08 * (x2 - x1), 0.08 * (y2 - y1)
+            left, right = max(0, int(x1 - grown_x)), max(0, math.ceil(x2 + grown_x))
+            top, bottom = max(0, int(y1 - grown_y)), max(0, math.ceil(y2 + grown_y))
+            picture[top:bottom, left:right] = under[top:bottom, left:right]
+        return picture, boxes[:0], points[:0], ignored[:0]
 
     def _exchange(
         self,

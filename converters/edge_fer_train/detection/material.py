@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.errors import DataError
-from edge_fer.evaluation.data import load, pixel_sha256
+from edge_fer.evaluation.data import load
 from edge_fer.evaluation.labels import FERPLUS8
 from edge_fer.evaluation.scenes import archive_files, split_scenes
 from edge_fer.types import Image
@@ -29,7 +29,7 @@ from edge_fer_train.detection.labels import (
     median_square,
 )
 
-__all__ = ["Material", "read_material"]
+__all__ = ["Material", "read_material", "sha256_of"]
 
 _FER2013_SQUARE = (0.5, 0.5, 1.0)
 _BLANK = 8.0  # standard deviation below which a crop shows nothing
@@ -113,7 +113,7 @@ def read_material(
         empty=free,
         crops=cut,
         sources={
-            "files": {p.name: _sha256(p) for p in (scenes, empty, *crops)},
+            "files": {p.name: sha256_of(p) for p in (scenes, empty, *crops)},
             "scenes": [len(part) for part in parted],
             "faces": [sum(len(s.truth) for s in part) for part in parted],
             "masked": [sum(int(s.masked.sum()) for s in part) for part in parted],
@@ -148,7 +148,8 @@ def _images(path: Path) -> tuple[Image, tuple[float, float, float] | None]:
     return np.stack([i for i in faces.images if i.std() > _BLANK]), _FER2013_SQUARE
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, or of the names and contents in a folder."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     whole = hashlib.sha256()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.errors import ModelError
+from edge_fer.errors import ConfigError, ModelError
 from edge_fer.types import Image
 from edge_fer_train.batches import prefetch
 from edge_fer_train.checkpoint import State
@@ -78,6 +78,7 @@ def train_detector(
     run_dir: Path,
     *,
     learnt_from: Mapping[str, Any],
+    initial: Any = None,
     on_step: Callable[[int, int, float], None] = lambda done, total, loss: None,
     on_epoch: Callable[[DetectorEpoch], None] = lambda epoch: None,
 ) -> TrainedDetector:
@@ -89,11 +90,13 @@ def train_detector(
         validation: makes pictures of other scenes and crops; they choose the epoch.
         run_dir: holds ``checkpoint.npz`` after each epoch.
         learnt_from: what a run is known by beside its recipe: the data, as JSON.
+        initial: a Keras model of the same net whose weights to begin with.
         on_step: called with steps done, steps in the epoch, loss.
         on_epoch: called after each epoch.
 
     Raises:
-        ConfigError: ``run_dir`` holds a run with another recipe or other data.
+        ConfigError: ``run_dir`` holds a run with another recipe or other data, or ``initial`` is
+            another net.
         ModelError: the loss is no longer a number.
     """
     import keras
@@ -101,6 +104,8 @@ def train_detector(
 
     keras.utils.set_random_seed(recipe.seed)
     model = build_detector(recipe.height, recipe.width, normalisation=fast_batch_normalisation)
+    if initial is not None:
+        _begin_with(model, initial)
     total = recipe.steps * recipe.epochs
     warm_up = max(1, int(recipe.steps * recipe.warm_up_epochs))
     optimizer = muon(
@@ -151,6 +156,16 @@ def train_detector(
         state.finish(epoch)
         on_epoch(epoch)
     return TrainedDetector(weights=state.best, curve=tuple(state.curve))
+
+
+def _begin_with(model: Any, initial: Any) -> None:
+    shapes = [[w.shape for w in net.get_weights()] for net in (model, initial)]
+    if shapes[0] != shapes[1]:
+        raise ConfigError(
+            "The weights to begin with are of another net than this detector's.",
+            "Give a .keras file that edge-fer train-detector of this version made.",
+        )
+    model.set_weights(initial.get_weights())
 
 
 def _steps(model: Any, optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
