@@ -390,3 +390,33 @@ def test_too_little_to_part_is_refused(tmp_path: Path) -> None:
     scenes = scenes_zip(tmp_path / "one.zip", rows)
     with pytest.raises(DataError, match="too few"):
         read_material(scenes, empty, [crops], KnowsOne())
+
+
+def test_a_run_may_begin_with_earlier_weights_of_the_same_net(tmp_path: Path) -> None:
+    import keras
+
+    made = composer()
+    recipe = DetectorRecipe(
+        height=HEIGHT, width=WIDTH, epochs=1, steps=1, batch=2, learning_rate=0.0, weight_decay=0.0
+    )
+    begun = build_detector(HEIGHT, WIDTH)
+    trained = train_detector(recipe, made, made, tmp_path / "a", learnt_from={}, initial=begun)
+    # At rate 0 only the moving statistics of the normalisation change.
+    kept = [np.array_equal(a, b) for a, b in zip(trained.weights, begun.get_weights(), strict=True)]
+    trainable = sum(len(layer.trainable_weights) for layer in begun.layers)
+    assert sum(kept) >= trainable
+    other = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)])
+    with pytest.raises(ConfigError, match="another net"):
+        train_detector(recipe, made, made, tmp_path / "b", learnt_from={}, initial=other)
+
+
+def test_erased_faces_are_gone() -> None:
+    made = composer(empty=[np.zeros((100, 100), np.uint8)])
+    rng = np.random.default_rng(4)
+    picture = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    boxes = np.array([[20, 20, 50, 60]], np.float32)
+    points = np.full((1, 3, 2), np.nan, np.float32)
+    erased, *nothing = made._erase(picture, boxes, points, np.zeros(1, bool), rng)
+    assert (erased[20:60, 20:50] == 0).all()
+    assert erased[0, 0] == 255
+    assert all(len(part) == 0 for part in nothing)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.errors import DataError
-from edge_fer.evaluation.data import load
+from edge_fer.evaluation.data import load, pixel_sha256
 from edge_fer.evaluation.labels import FERPLUS8
 from edge_fer.evaluation.scenes import archive_files, split_scenes
 from edge_fer.types import Image
