@@ -26,7 +26,7 @@ from edge_fer_convert.graph import Graph, constant, from_object, set_constant, t
 from edge_fer_convert.int8.candidate import Candidate
 from edge_fer_convert.int8.verify import tensor_quantisation
 from edge_fer_convert.measuring.probe import Probe
-from edge_fer_convert.measuring.ranges import measure
+from edge_fer_convert.measuring.statistics import measure_statistics
 from edge_fer_convert.preparation import prepare
 from edge_fer_convert.request import Listener, Request
 from edge_fer_convert.targets.target import load_target
@@ -75,10 +75,13 @@ def plain(shop: Workshop, pixels: Image) -> Candidate:
     """
     from ai_edge_quantizer import quantizer, recipe
 
-    seen = measure(shop.flatbuffer, (i[None] for i in shop.inputs(pixels)))
+    seen = measure_statistics(shop.flatbuffer, (i[None] for i in shop.inputs(pixels)))
     known = {
-        name: {"min": np.full((1, 1, 1, 1), low, "f4"), "max": np.full((1, 1, 1, 1), high, "f4")}
-        for name, (low, high) in seen.of.items()
+        name: {
+            "min": np.full((1, 1, 1, 1), histogram.lowest, "f4"),
+            "max": np.full((1, 1, 1, 1), histogram.highest, "f4"),
+        }
+        for name, histogram in seen.histograms.items()
     }
     with warnings.catch_warnings(), hushed_stderr():
         # A bias that does not fit beside weights that vanish, among others.

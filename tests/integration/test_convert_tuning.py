@@ -27,7 +27,8 @@ from edge_fer_convert.inputs.imports import import_float
 from edge_fer_convert.int8.candidate import Candidate
 from edge_fer_convert.int8.quantise import quantise, tensor_ranges
 from edge_fer_convert.measuring.probe import Probe
-from edge_fer_convert.measuring.ranges import Ranges, measure
+from edge_fer_convert.measuring.ranges import Ranges
+from edge_fer_convert.measuring.statistics import measure_statistics
 from edge_fer_convert.passes.finetune import finetune
 from edge_fer_convert.passes.tunable import TUNABLE
 from edge_fer_convert.passes.tuning import Network
@@ -156,7 +157,7 @@ def mean_faces() -> np.ndarray:
 
 
 def ranges_of(model: bytes, inputs: np.ndarray) -> Ranges:
-    return measure(model, (picture[None] for picture in inputs)).rounded()
+    return measure_statistics(model, (picture[None] for picture in inputs)).ranges("minmax")
 
 
 def answers(model: bytes, inputs: np.ndarray) -> np.ndarray:

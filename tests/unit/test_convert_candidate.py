@@ -18,14 +18,15 @@ from edge_fer_convert.inputs.source import Source, choose_labels, first_contract
 from edge_fer_convert.int8.candidate import Candidate, Finished
 from edge_fer_convert.int8.quantise import quantise
 from edge_fer_convert.int8.verify import check_full_integer, graph_summary, output_kind
-from edge_fer_convert.measuring.ranges import Ranges, measure
+from edge_fer_convert.measuring.ranges import Ranges
+from edge_fer_convert.measuring.statistics import measure_statistics
 from edge_fer_convert.reporting.comparison import compare
 
 
 def ranges_of(model: bytes) -> Ranges:
     inputs = to_real(pictures(16), tiny_spec())
-    found = measure(model, (inputs[i : i + 1] for i in range(16)))
-    return found.rounded().with_range("picture", 0.0, 1.0)
+    statistics = measure_statistics(model, (inputs[i : i + 1] for i in range(16)))
+    return statistics.ranges("minmax", pinned={"picture": (0.0, 1.0)})
 
 
 def finished(tmp_path: Path, name: str = "a", seed: int = 0, **changes: object) -> Finished:

@@ -13,7 +13,7 @@ from tiny_tflite import pictures
 from edge_fer_convert.graph import Graph
 from edge_fer_convert.int8.quantise import quantise
 from edge_fer_convert.measuring.probe import Probe
-from edge_fer_convert.measuring.ranges import measure
+from edge_fer_convert.measuring.statistics import measure_statistics
 from edge_fer_convert.passes.bias import correct_bias
 from edge_fer_convert.passes.equalise import equalise
 from edge_fer_convert.passes.paths import paths
@@ -59,7 +59,7 @@ def answers(model: bytes, name: str = "scores") -> np.ndarray:
 
 
 def int8_of(model: bytes) -> Callable[[bytes], bytes]:
-    ranges = measure(model, (p[None] for p in inputs()))
+    ranges = measure_statistics(model, (p[None] for p in inputs())).ranges("minmax")
     return lambda changed: quantise(changed, ranges)
 
 

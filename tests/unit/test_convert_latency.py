@@ -11,7 +11,7 @@ from tiny_tflite import tiny_float
 from edge_fer.errors import ModelError
 from edge_fer_convert.graph import from_object, to_object
 from edge_fer_convert.int8.quantise import quantise
-from edge_fer_convert.reporting.latency import latencies_ms, median_latency_ms
+from edge_fer_convert.reporting.latency import latencies_ms
 
 
 def larger(flatbuffer: bytes, side: int) -> bytes:
@@ -32,16 +32,19 @@ def test_a_model_with_a_thousand_times_the_work_takes_longer() -> None:
 
 def test_float_and_int8_are_both_timed() -> None:
     model = tiny_float()
-    for flatbuffer in (model, quantise(model, ranges_of(model))):
-        assert 0 < median_latency_ms(flatbuffer, runs=5) < 1000
+    files = {"float": model, "int8": quantise(model, ranges_of(model))}
+    found = latencies_ms(files, runs=5)
+    assert list(found) == list(files)
+    assert all(0 < took < 1000 for took in found.values())
 
 
 def test_a_limit_of_time_still_gives_a_figure() -> None:
     started = perf_counter()
-    assert median_latency_ms(larger(tiny_float(), 256), runs=100_000, limit_s=0.01) > 0
+    large = larger(tiny_float(), 256)
+    assert latencies_ms({"large": large}, runs=100_000, limit_s=0.01)["large"] > 0
     assert perf_counter() - started < 30
 
 
 def test_a_damaged_model_is_a_model_error() -> None:
     with pytest.raises(ModelError):
-        median_latency_ms(b"TFL3" * 20)
+        latencies_ms({"damaged": b"TFL3" * 20})

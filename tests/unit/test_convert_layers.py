@@ -11,7 +11,8 @@ from edge_fer.errors import ModelError
 from edge_fer.preprocess import to_real
 from edge_fer_convert.graph import from_object, to_object
 from edge_fer_convert.int8.candidate import Candidate
-from edge_fer_convert.measuring.ranges import Ranges, measure
+from edge_fer_convert.measuring.ranges import Ranges
+from edge_fer_convert.measuring.statistics import measure_statistics
 from edge_fer_convert.reporting.layers import LayerError, layer_errors, short_name, worst
 
 MODEL = tiny_float()
@@ -28,8 +29,8 @@ def layers(ranges: Ranges, pixels: np.ndarray = PIXELS) -> dict[str, LayerError]
 def wide() -> Ranges:
     """Ranges that hold every value of all pictures."""
     inputs = to_real(PIXELS, tiny_spec())
-    found = measure(MODEL, (inputs[i : i + 1] for i in range(len(inputs))))
-    return found.rounded().with_range("picture", 0.0, 1.0)
+    statistics = measure_statistics(MODEL, (inputs[i : i + 1] for i in range(len(inputs))))
+    return statistics.ranges("minmax", pinned={"picture": (0.0, 1.0)})
 
 
 def test_layers_are_named_and_nothing_is_clipped_where_the_ranges_hold() -> None:
@@ -77,7 +78,7 @@ def test_a_clipped_range_shows_as_saturation_and_fewer_decibels_in_that_layer() 
     ranges = wide()
     low, high = ranges.of["features"]
     before = layers(ranges)
-    after = layers(ranges.with_range("features", low, 0.3 * high))
+    after = layers(Ranges(of={**ranges.of, "features": (low, 0.3 * high)}))
     assert after["features"].clipped > 0.05
     assert after["features"].saturated > 0.05
     assert before["features"].sqnr_db is not None
@@ -130,6 +131,15 @@ def test_models_without_a_common_layer_are_refused() -> None:
     int8 = Candidate.quantised(MODEL, tiny_contract(), wide())
     with pytest.raises(ModelError, match="no layer in common"):
         layer_errors(from_object(model), int8.flatbuffer, PIXELS, tiny_contract(), int8.contract)
+
+
+def test_a_model_that_litert_cannot_run_is_refused() -> None:
+    int8 = Candidate.quantised(MODEL, tiny_contract(), wide())
+    model = to_object(MODEL)
+    model.operatorCodes[0].version = 99
+    with pytest.raises(ModelError, match="LiteRT cannot run") as caught:
+        layer_errors(from_object(model), int8.flatbuffer, PIXELS, tiny_contract(), int8.contract)
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from edge_fer_convert.inputs.canonical import canonical
 from edge_fer_convert.int8.quantise import quantise, tensor_ranges
 from edge_fer_convert.int8.verify import output_kind
 from edge_fer_convert.measuring.probe import Probe
-from edge_fer_convert.measuring.ranges import Ranges, measure
+from edge_fer_convert.measuring.ranges import Ranges
 from edge_fer_convert.measuring.statistics import measure_statistics
 
 SIDE = 8
@@ -29,7 +29,7 @@ def inputs(count: int = 24) -> np.ndarray:
 
 
 def ranges_of(model: bytes) -> Ranges:
-    return measure(model, (picture[None] for picture in inputs()))
+    return measure_statistics(model, (picture[None] for picture in inputs())).ranges("minmax")
 
 
 def worst_error(model: bytes, int8: bytes) -> dict[str, float]:

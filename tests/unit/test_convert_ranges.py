@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,10 @@ from tiny_tflite import pictures, tiny_float, tiny_spec
 from edge_fer.contract import InputSpec, TensorQuantisation
 from edge_fer.errors import ModelError
 from edge_fer.preprocess import quantise, to_real
-from edge_fer_convert.measuring.ranges import Ranges, input_range, measure
+from edge_fer_convert.graph import from_object, to_object
+from edge_fer_convert.measuring.probe import Probe
+from edge_fer_convert.measuring.ranges import Ranges, input_range, run_watched
+from edge_fer_convert.measuring.statistics import measure_statistics
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
 
@@ -78,19 +83,69 @@ def test_rounding_hides_the_last_bits() -> None:
     assert Ranges(of={"relu6": (0.0, 6.0)}).rounded().of["relu6"] == (0.0, 6.0)
 
 
+def reached(
+    model: bytes,
+    inputs: Iterable[np.ndarray],
+    on_done: Callable[[int], None] = lambda done: None,
+) -> dict[str, tuple[float, float]]:
+    """(lowest, highest) of every activation, by name."""
+    found = measure_statistics(model, inputs, on_done=on_done).histograms
+    return {name: (histogram.lowest, histogram.highest) for name, histogram in found.items()}
+
+
 def test_measured_ranges_are_global_and_order_free() -> None:
     model, seen = tiny_float(), []
     inputs = to_real(pictures(12), tiny_spec())
-    found = measure(model, (inputs[i : i + 1] for i in range(12)), on_done=seen.append)
-    backwards = measure(model, (inputs[i : i + 1] for i in reversed(range(12))))
+    found = reached(model, (inputs[i : i + 1] for i in range(12)), seen.append)
+    backwards = reached(model, (inputs[i : i + 1] for i in reversed(range(12))))
     assert found == backwards
-    assert set(found.of) == {"picture", "features", "pooled", "scores"}
-    assert found.of["picture"] == (float(inputs.min()), float(inputs.max()))
-    parts = [measure(model, [inputs[i : i + 1]]).of["scores"] for i in range(12)]
-    assert found.of["scores"] == (min(p[0] for p in parts), max(p[1] for p in parts))
+    assert set(found) == {"picture", "features", "pooled", "scores"}
+    assert found["picture"] == (float(inputs.min()), float(inputs.max()))
+    parts = [reached(model, [inputs[i : i + 1]])["scores"] for i in range(12)]
+    assert found["scores"] == (min(p[0] for p in parts), max(p[1] for p in parts))
     assert seen == list(range(1, 13))
 
 
 def test_a_model_that_computes_infinity_is_refused() -> None:
     with pytest.raises(ModelError, match=r"computes .*(inf|nan)"):
-        measure(tiny_float(gain=1e38), [to_real(pictures(1), tiny_spec())])
+        list(run_watched(tiny_float(gain=1e38), [to_real(pictures(1), tiny_spec())]))
+
+
+def of_another_shape() -> bytes:
+    """A kernel for three channels over a picture of one: LiteRT fails when it allocates."""
+    model = to_object(tiny_float())
+    kernel = next(t for t in model.subgraphs[0].tensors if t.name == b"kernel")
+    kernel.shape = [4, 1, 3, 3]
+    return from_object(model)
+
+
+def of_the_future() -> bytes:
+    model = to_object(tiny_float())
+    model.operatorCodes[0].version = 99
+    return from_object(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(tiny_float()[:-40], id="truncated"),
+        pytest.param(of_another_shape(), id="another shape"),
+        pytest.param(of_the_future(), id="unknown version"),
+    ],
+)
+def test_what_litert_cannot_run_is_a_model_error_with_a_remedy(model: bytes) -> None:
+    picture = to_real(pictures(1), tiny_spec())
+    for run in (lambda: Probe(model)(picture), lambda: list(run_watched(model, [picture]))):
+        with pytest.raises(ModelError) as caught:
+            run()
+        assert caught.value.remedy
+
+
+def test_a_tensor_that_nothing_computes_is_not_shown() -> None:
+    model = to_object(tiny_float())
+    model.subgraphs[0].operators = []
+    idle, picture = from_object(model), to_real(pictures(1), tiny_spec())
+    shown = Probe(idle)(picture)
+    assert set(shown) == {tensor.name for tensor, _ in run_watched(idle, [picture])} == {"picture"}
+    np.testing.assert_array_equal(shown["picture"], picture)

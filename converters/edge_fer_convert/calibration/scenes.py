@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
 from edge_fer.evaluation.scenes import archive_files
-from edge_fer.pictures import PICTURE_SUFFIXES, luma_of
+from edge_fer.pictures import PICTURE_SUFFIXES, decode_picture, luma_of
 from edge_fer.preprocess import crop
 from edge_fer.types import Detector, Frame, Image
 
@@ -44,7 +43,7 @@ def crops_from_scenes(
     crops: list[Image] = []
     scenes = 0
     for done, (name, data) in enumerate(archive_files(path), 1):
-        picture = _decoded(data) if Path(name).suffix.lower() in PICTURE_SUFFIXES else None
+        picture = decode_picture(data) if Path(name).suffix.lower() in PICTURE_SUFFIXES else None
         if picture is not None:
             frame = Frame(
                 luma=luma_of(picture),
@@ -63,12 +62,3 @@ def crops_from_scenes(
             "Give scenes with faces, or calibrate without scenes.",
         )
     return np.stack(crops)
-
-
-def _decoded(data: bytes) -> Image | None:
-    """``uint8[H, W]`` or BGR ``uint8[H, W, 3]``; None where the data are no picture."""
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
-    except cv2.error:  # empty, or a header that lies
-        return None
-    return None if picture is None else np.asarray(picture, np.uint8)

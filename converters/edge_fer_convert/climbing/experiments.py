@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edge_fer.errors import DataError
 from edge_fer.evaluation.drop import AccuracyDrop
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
+from edge_fer.types import Image
 from edge_fer_convert.calibration.parting import CalibrationSet
 from edge_fer_convert.climbing.ladder import Made, Outcome, Workshop
 from edge_fer_convert.int8.candidate import Candidate
@@ -36,7 +37,7 @@ def halves(shop: Workshop, calibration: CalibrationSet, made: Made) -> dict[str,
         parts = calibration.halves()
     except DataError:
         return None
-    said = [_with_ranges_of(shop, part, made) for part in parts]
+    said = [_said(shop, made.floating, part.pixels, made.method) for part in parts]
     drops = [shop.selection.drop(p) for p in said]
     same = said[0].argmax(axis=1) == said[1].argmax(axis=1)
     return {
@@ -51,33 +52,28 @@ def sweep(shop: Workshop, calibration: CalibrationSet, made: Made) -> list[dict[
     sizes = [n for n in _SIZES if n < len(calibration)] + [len(calibration)]
     rows = []
     for size in sizes:
-        drop = shop.selection.drop(_with_ranges_of(shop, calibration.first(size), made))
+        said = _said(shop, made.floating, calibration.first(size).pixels, made.method)
+        drop = shop.selection.drop(said)
         rows.append({"n": size, "agreement": drop.agreement, "mean_abs_dp": drop.mean_abs_dp})
     return rows
-
-
-def _with_ranges_of(shop: Workshop, part: CalibrationSet, made: Made) -> NDArray[np.float64]:
-    statistics = measure_statistics(made.floating, (i[None] for i in shop.inputs(part.pixels)))
-    ranges = shop.pinned(statistics, made.method)
-    candidate = Candidate.quantised(
-        made.floating, shop.contract, ranges, per_tensor_dense=shop.per_tensor_dense
-    )
-    return candidate.probabilities(shop.selection.pixels)
 
 
 def drawn(shop: Workshop) -> dict[str, Any]:
     """What most people do: a hundred pictures drawn at random, lowest and highest value."""
     pixels = shop.learning()[:_DRAWN]
-    statistics = measure_statistics(shop.flatbuffer, (i[None] for i in shop.inputs(pixels)))
-    candidate = Candidate.quantised(
-        shop.flatbuffer,
-        shop.contract,
-        shop.pinned(statistics, "minmax"),
-        per_tensor_dense=shop.per_tensor_dense,
-    )
     row = _row("drawn", f"{len(pixels)} pictures drawn at random, lowest and highest value")
-    drop = shop.selection.drop(candidate.probabilities(shop.selection.pixels))
+    drop = shop.selection.drop(_said(shop, shop.flatbuffer, pixels, "minmax"))
     return {**row, "status": "baseline", "why": "what most converters are given", **_figures(drop)}
+
+
+def _said(shop: Workshop, flatbuffer: bytes, pixels: Image, method: str) -> NDArray[np.float64]:
+    """The selection rows' probabilities by a float model in int8, its ranges from some pictures."""
+    statistics = measure_statistics(flatbuffer, (i[None] for i in shop.inputs(pixels)))
+    ranges = shop.pinned(statistics, method)
+    candidate = Candidate.quantised(
+        flatbuffer, shop.contract, ranges, per_tensor_dense=shop.per_tensor_dense
+    )
+    return candidate.probabilities(shop.selection.pixels)
 
 
 def rung_rows(outcome: Outcome, shop: Workshop, *others: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,8 +18,9 @@ from edge_fer.contract import InputSpec
 from edge_fer.errors import ModelError
 from edge_fer_convert.graph import Graph, GraphTensor
 from edge_fer_convert.measuring.histograms import rounded_up
+from edge_fer_convert.measuring.probe import computed, open_plain
 
-__all__ = ["Ranges", "input_range", "measure", "run_watched"]
+__all__ = ["Ranges", "input_range", "run_watched"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +28,6 @@ class Ranges:
     """Tensor name to (lowest, highest) value seen, in the float model's units."""
 
     of: Mapping[str, tuple[float, float]]
-
-    def with_range(self, name: str, low: float, high: float) -> Ranges:
-        """The same with one tensor's range set by hand."""
-        return Ranges(of=MappingProxyType({**self.of, name: (low, high)}))
 
     def rounded(self) -> Ranges:
         """Every bound moved outward to 10 significant bits, at most 0.2 % further out.
@@ -48,30 +45,6 @@ class Ranges:
         )
 
 
-def measure(
-    flatbuffer: bytes,
-    inputs: Iterable[NDArray[np.float32]],
-    *,
-    on_done: Callable[[int], None] = lambda done: None,
-) -> Ranges:
-    """Run a float model and note every activation's range.
-
-    Args:
-        flatbuffer: the float model.
-        inputs: ``float32[1, h, w, c]`` each.
-        on_done: told how many inputs have been run.
-
-    Raises:
-        ModelError: an activation is not a finite number.
-    """
-    found: dict[str, tuple[float, float]] = {}
-    for tensor, value in run_watched(flatbuffer, inputs, on_done=on_done):
-        low, high = float(value.min()), float(value.max())
-        before = found.get(tensor.name, (low, high))
-        found[tensor.name] = (min(low, before[0]), max(high, before[1]))
-    return Ranges(of=MappingProxyType(found))
-
-
 def run_watched(
     flatbuffer: bytes,
     inputs: Iterable[NDArray[np.float32]],
@@ -86,23 +59,12 @@ def run_watched(
         on_done: told how many inputs have been run.
 
     Raises:
-        ModelError: an activation is not a finite number.
+        ModelError: LiteRT cannot run the model, or an activation is not a finite number.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        model_content=flatbuffer,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        # XNNPACK may fuse tensors away; the plain kernels compute every one.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
+    interpreter = open_plain(flatbuffer)
     graph = Graph.read(flatbuffer)
-    # A tensor that nothing computes has no memory.
-    made = {*graph.inputs, *(i for operator in graph.operators for i in operator.outputs)}
-    watched = [t for t in graph.activations() if t.dtype == "FLOAT32" and t.index in made]
-    where = interpreter.get_input_details()[0]["index"]
+    watched = [t for t in computed(graph) if t.dtype == "FLOAT32"]
+    where = graph.inputs[0]
     for done, array in enumerate(inputs, 1):
         interpreter.set_tensor(where, array)
         interpreter.invoke()

@@ -1,13 +1,12 @@
 """What the activations of a float model are like, and the ranges that follow from it.
 
-One pass over the calibration pictures gives a histogram of every activation and the channel means
-of every convolution; minimum and maximum, percentiles and the ranges of least error are then read
-off without running the model again.
+One pass over the calibration pictures gives a histogram of every activation; minimum and maximum,
+percentiles and the ranges of least error are then read off without running the model again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_fer.errors import ConfigError
 from edge_fer_convert.graph import Graph, Operator
-from edge_fer_convert.measuring.histograms import Histogram
+from edge_fer_convert.measuring.histograms import Histogram, rounded_up
 from edge_fer_convert.measuring.ranges import Ranges, run_watched
 from edge_fer_convert.operators import RULES
 
@@ -27,7 +26,6 @@ _ONE_SCALE = frozenset(name for name, rule in RULES.items() if rule.scales == "s
 _CLIPS_ALIKE = _ONE_SCALE - {"AVERAGE_POOL_2D", "RESIZE_BILINEAR"}
 # The kernel has its own output scale, whatever was seen.
 _FIXED_SCALE = frozenset(name for name, rule in RULES.items() if rule.fixed is not None)
-_HAS_CHANNELS = frozenset(name for name, rule in RULES.items() if rule.layer)
 _METHODS = "Known: minmax, mse, percentile:P with P above 50 and at most 100."
 
 
@@ -38,33 +36,10 @@ class Statistics:
     Attributes:
         graph: the model.
         histograms: of every activation, the input included.
-        means: ``float64[N, C]`` of each convolution and dense layer: the mean of every channel in
-            every picture, pictures in any order.
     """
 
     graph: Graph = field(repr=False)
     histograms: Mapping[str, Histogram] = field(repr=False)
-    means: Mapping[str, NDArray[np.float64]] = field(repr=False)
-
-    def merged(self, other: Statistics) -> Statistics:
-        """Of the pictures of both; of the same model."""
-        return Statistics(
-            graph=self.graph,
-            histograms={k: h.merged(other.histograms[k]) for k, h in self.histograms.items()},
-            means={k: np.concatenate([m, other.means[k]]) for k, m in self.means.items()},
-        )
-
-    def channel_mean(self, name: str) -> NDArray[np.float64]:
-        """``float64[C]``: the mean of each channel over all pictures.
-
-        Args:
-            name: of the output of a convolution or dense layer; after its fused activation.
-
-        Raises:
-            KeyError: no such output.
-        """
-        # Sorted, because a sum of floats depends on its order.
-        return np.asarray(np.sort(self.means[name], axis=0).mean(axis=0))
 
     def ranges(
         self, method: str = "minmax", *, pinned: Mapping[str, tuple[float, float]] | None = None
@@ -91,19 +66,8 @@ class Statistics:
         for group in self._groups():
             fixed = next((known[name] for name in sorted(group) if name in known), None)
             if fixed is not None:
-                # What shares the input's scale may reach further, a branch beside it for example.
-                whole = Histogram().merged(*(self.histograms[name] for name in sorted(group)))
-                low, high = Ranges(of={"": (whole.lowest, whole.highest)}).rounded().of[""]
-                inside = all(
-                    (known.get(name) is not None)
-                    or (
-                        (fixed[0] <= self.histograms[name].lowest)
-                        and (self.histograms[name].highest <= fixed[1])
-                    )
-                    for name in group
-                )
-                wider = (min(low, fixed[0]), max(high, fixed[1]))
-                found |= dict.fromkeys(group, fixed if inside else wider)
+                others = [self.histograms[name] for name in group if name not in known]
+                found |= dict.fromkeys(group, _holding(fixed, others))
                 continue
             exact = method == "minmax" or bool(group & ends)
             seen = group if exact else self._seen(group)
@@ -161,21 +125,25 @@ def measure_statistics(
         on_done: told how many inputs have been run.
 
     Raises:
-        ModelError: an activation is not a finite number.
+        ModelError: LiteRT cannot run the model, or an activation is not a finite number.
     """
-    graph = Graph.read(flatbuffer)
-    layers = {graph.tensors[o.outputs[0]].name for o in graph.operators if o.name in _HAS_CHANNELS}
     histograms: dict[str, Histogram] = {}
-    means: dict[str, list[NDArray[np.float64]]] = {}
     for tensor, value in run_watched(flatbuffer, inputs, on_done=on_done):
         histograms.setdefault(tensor.name, Histogram()).add(value)
-        if tensor.name in layers:
-            rows = value.reshape(-1, value.shape[-1])
-            means.setdefault(tensor.name, []).append(rows.mean(axis=0, dtype=np.float64))
-    return Statistics(
-        graph=graph,
-        histograms=histograms,
-        means={name: np.stack(rows) for name, rows in means.items()},
+    return Statistics(graph=Graph.read(flatbuffer), histograms=histograms)
+
+
+def _holding(fixed: tuple[float, float], others: Sequence[Histogram]) -> tuple[float, float]:
+    """A known range, either end moved out as far as those that share its scale reach beyond it.
+
+    What shares the input's scale may reach further, a branch beside it for example.
+    """
+    low, high = fixed
+    lowest = min((h.lowest for h in others), default=low)
+    highest = max((h.highest for h in others), default=high)
+    return (
+        low if low <= lowest else -rounded_up(-lowest),
+        high if highest <= high else rounded_up(highest),
     )
 
 

@@ -16,42 +16,30 @@ import numpy as np
 from edge_fer.backends import open_backend
 from edge_fer.backends.base import Array, TensorSpec
 
-__all__ = ["latencies_ms", "median_latency_ms"]
+__all__ = ["latencies_ms"]
 
 _WARM_UP = 3
 _LEAST_RUNS = 5
 _SEED = 0
 
 
-def median_latency_ms(
-    flatbuffer: bytes, *, threads: int = 1, runs: int = 50, limit_s: float = 5.0
-) -> float:
-    """The median time of one inference in LiteRT, input copied in and output copied out, in ms.
-
-    Args:
-        flatbuffer: any model with one input of static shape.
-        threads: CPU threads.
-        runs: inferences that are timed, after a warm-up.
-        limit_s: no further inference is begun after this time, but 5 are always timed.
-
-    Raises:
-        ModelError: the runtime does not take the model.
-    """
-    return latencies_ms({"": flatbuffer}, threads=threads, runs=runs, limit_s=limit_s)[""]
-
-
 def latencies_ms(
     files: Mapping[str, bytes], *, threads: int = 1, runs: int = 50, limit_s: float = 5.0
 ) -> dict[str, float]:
-    """:func:`median_latency_ms` of several models, taken in turns.
+    """The median time of one inference in LiteRT, in ms: of several models, taken in turns.
 
-    Each round runs every model once, so that what else the machine does falls on all alike.
+    Copying the input in and the output out counts. Each round runs every model once, so that what
+    else the machine does falls on all alike.
 
     Args:
-        files: name to model.
+        files: name to model, any with one input of static shape.
         threads: CPU threads.
         runs: rounds that are timed, after a warm-up.
-        limit_s: seconds per model on average, as above.
+        limit_s: seconds per model on average after which no further round is begun, but 5 are
+            always timed.
+
+    Returns:
+        Name to milliseconds.
 
     Raises:
         ModelError: the runtime does not take one of the models.

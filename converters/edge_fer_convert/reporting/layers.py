@@ -22,6 +22,7 @@ from edge_fer.errors import ModelError
 from edge_fer.preprocess import quantise, to_real
 from edge_fer.types import Image
 from edge_fer_convert.graph import Graph, GraphTensor, Operator
+from edge_fer_convert.measuring.probe import open_plain
 
 __all__ = ["MOST_PICTURES", "LayerError", "layer_errors", "short_name", "worst"]
 
@@ -123,7 +124,8 @@ def layer_errors(
         The layers in the order of execution.
 
     Raises:
-        ModelError: no activation has the same name in both, or the contract has no int8 input.
+        ModelError: no activation has the same name in both, the contract has no int8 input, or
+            LiteRT cannot run one of the models.
     """
     graphs = Graph.read(float_flatbuffer), Graph.read(int8_flatbuffer)
     pairs = _pairs(*graphs)
@@ -136,7 +138,7 @@ def layer_errors(
     shown = pixels[:MOST_PICTURES]
     real_input = to_real(shown, contract_float.input)
     int8_input = quantise(shown, contract_int8.input, stated)
-    interpreters: list[Any] = [_open(model) for model in (float_flatbuffer, int8_flatbuffer)]
+    interpreters = [open_plain(model) for model in (float_flatbuffer, int8_flatbuffer)]
     sums = {int8.name: _Sums(int8) for _, int8 in pairs}
     for i in range(len(shown)):
         for interpreter, array in ((interpreters[0], real_input), (interpreters[1], int8_input)):
@@ -175,20 +177,6 @@ def _pairs(real: Graph, int8: Graph) -> list[tuple[GraphTensor, GraphTensor]]:
         and t.name in floats
         and floats[t.name].shape == t.shape
     ]
-
-
-def _open(flatbuffer: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    interpreter = Interpreter(
-        model_content=flatbuffer,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        # XNNPACK may fuse tensors away; the plain kernels compute every one.
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
-    return interpreter
 
 
 def _layer(graph: Graph, number: int, sums: dict[str, _Sums]) -> LayerError | None:
