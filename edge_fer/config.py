@@ -38,7 +38,7 @@ class Settings(BaseSettings):
 
     source: str = Field(description="a video, a folder, a picture or synthetic")
     model: str = Field(description="a shipped model's name or a file")
-    detector: str = Field(description="haar, with options after ?")
+    detector: str = Field(description="face, haar or another, with options after ?")
     backend: str = Field(description="auto, litert or tflite-runtime")
     threads: int = Field(ge=1, le=64, description="CPU threads of one inference")
     track: bool = Field(description="follow faces from frame to frame")

@@ -49,7 +49,7 @@ class Request:
     ferplus: Path | None = None
     split: str | None = None
     source: str = "synthetic"
-    detector: str = "haar"
+    detector: str = "face"
     threads: int = 1
     backend: str = "auto"
     protocol: Protocol = field(default_factory=Protocol)

@@ -47,7 +47,7 @@ def benchmark(
     source: Annotated[
         str, typer.Option(help="synthetic, a video, a folder of pictures.")
     ] = "synthetic",
-    detector: Detector = "haar",
+    detector: Detector = "face",
     seconds: Annotated[float, typer.Option(min=0, help="How long to measure frames.")] = 10.0,
     threads: Threads = 1,
     backend: Backend = "auto",

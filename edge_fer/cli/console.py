@@ -34,7 +34,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to s
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no talk; errors only.")]
 Model = Annotated[str, typer.Option("--model", help="A shipped model's name, or a .tflite file.")]
 Detector = Annotated[
-    str, typer.Option("--detector", help="haar, or haar?cascade=alt2&min_size=60.")
+    str,
+    typer.Option(
+        "--detector", help="face, haar, yunet or a model, with options: haar?cascade=alt2."
+    ),
 ]
 Backend = Annotated[str, typer.Option("--backend", help="auto, litert or tflite-runtime.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one inference.")]
@@ -44,7 +47,10 @@ Ferplus = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option("--split", help="Split to score. Default: PublicTest, test or val."),
+    typer.Option(
+        "--split",
+        help="Split to score. Default: PublicTest, test or val; with --detector everything.",
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")]
 

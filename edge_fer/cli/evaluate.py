@@ -47,7 +47,7 @@ def evaluate(
     ],
     detector: Annotated[
         str | None,
-        typer.Option(help="Score a face detector: haar, haar?cascade=alt2, yunet, or its file."),
+        typer.Option(help="Score a face detector: face, haar?cascade=alt2, yunet, or its file."),
     ] = None,
     ferplus: Ferplus = None,
     split: Split = None,
@@ -70,8 +70,8 @@ def evaluate(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="With --detector: faces that count are at least so much of the picture's height. "
-            "Default: a twelfth, 40 pixels of 480.",
+            help="With --detector: least size of a face that counts: its longer side as a "
+            "fraction of the picture's height. Default: a twelfth, 40 pixels of 480.",
         ),
     ] = None,
     frame: Annotated[

@@ -120,9 +120,9 @@ def print_detector(document: dict[str, Any]) -> None:
 
     console = Console(highlight=False)
     data = document["data"]
-    console.print(f"{document['detector']['name']} on {data['path']}, {data['n']} scenes")
+    console.print(f"{document['detector']['name']} on {data['path']}, {_many(data['n'], 'scene')}")
     if document["faces"]:
-        table = Table(f"{document['faces']} faces", box=None)
+        table = Table(_many(document["faces"], "face"), box=None)
         for title in ("", "95 % interval"):
             table.add_column(title, justify="right")
         for title, key in (
@@ -136,11 +136,15 @@ def print_detector(document: dict[str, Any]) -> None:
             if row["n"]:
                 table.add_row(f"recall, {size} px of 480 (n {row['n']})", _share(row["recall"]))
         console.print(table)
-        console.print(
-            f"found {document['found']}, extra {document['extra']}; not counted: "
-            f"{document['ignored']} faces below {100 * document['min_height']:.1f} % of the "
-            "picture's height, or to be ignored"
-        )
+    elif document["ignored"]:
+        console.print("0 faces count: all that are labelled are below --min-height, or ignored")
+    else:
+        console.print("0 faces count: none is labelled")
+    console.print(
+        f"found {document['found']}, extra {document['extra']}; not counted: "
+        f"{_many(document['ignored'], 'face')} below {100 * document['min_height']:.1f} % of the "
+        "picture's height (--min-height), or to be ignored"
+    )
     free = document["face_free"]
     if free:
         console.print(
@@ -171,6 +175,10 @@ def _print_conditions(console: Any, conditions: dict[str, dict[str, Any]]) -> No
             name.replace("_", " "), str(row["n"]), _share(row["recall"]), _interval(row["ci95"])
         )
     console.print(table)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _share(value: float | None) -> str:

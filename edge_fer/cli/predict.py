@@ -30,7 +30,7 @@ __all__ = ["predict"]
 def predict(
     images: Annotated[list[Path], typer.Argument(help="Picture files.")],
     model: Model = "expression",
-    detector: Detector = "haar",
+    detector: Detector = "face",
     backend: Backend = "auto",
     threads: Threads = 1,
     annotate: Annotated[

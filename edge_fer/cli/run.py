@@ -28,7 +28,9 @@ def run(
         typer.Option(help="A video, a folder, a picture, or synthetic; ?rotate=90&mirror=1."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model, or a .tflite file.")] = None,
-    detector: Annotated[str | None, typer.Option(help="haar, or haar?cascade=alt2.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="face, haar, yunet or a model: haar?cascade=alt2.")
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="auto, litert or tflite-runtime.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of one inference.")] = None,
     track: Annotated[

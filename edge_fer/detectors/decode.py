@@ -88,7 +88,7 @@ class Decoder:
         self._thresholds = [self._threshold(level.score) for level in self._levels]
 
     def candidates(self, heads: Sequence[Array]) -> Candidates:
-        """Everything that scores enough, in pixels of the input; at most 300, the best.
+        """Everything that scores enough, in pixels of the input; at most :data:`MOST`, the best.
 
         Scores are compared as they come, quantised; only what passes is made real numbers.
 

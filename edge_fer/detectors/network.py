@@ -48,6 +48,9 @@ class NetworkDetector(LoadedModel):
         require_fraction(min_score=min_score, max_overlap=max_overlap)
         super().__init__(model, backend)
         self._max_overlap = self.detection.max_overlap if max_overlap is None else max_overlap
+        names = self.detection.keypoints
+        eyes = {*names[:2]} == {"right_eye", "left_eye"}
+        self._mouth = (names.index("mouth"),) if eyes and "mouth" in names else ()
         self._decoder = Decoder(
             self.contract, backend.outputs, min_score=min_score, name=str(model.path)
         )
@@ -77,8 +80,12 @@ class NetworkDetector(LoadedModel):
         return self._look(frame, region)
 
     def face_square(self, face: Face) -> Square:
-        """By the contract's rule, rolled as the eyes are where the model knows them."""
-        return square_of(face, self.detection.square)
+        """By the contract's rule, rolled as the eyes are where the model knows them.
+
+        A face that the frame's edge cuts gets the square of its eyes and mouth, where they are
+        known.
+        """
+        return square_of(face, self.detection.square, self._mouth)
 
     def _look(self, frame: Frame, region: Box | None) -> tuple[Face, ...]:
         pixels, placement = letterbox(checked(frame), self.contract.input, region)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 __all__ = ["MOST", "Candidates", "merged"]
 
-# More than the faces of any frame; the cost of what follows grows with its square.
-MOST = 300
+# Each face has several candidates, hundreds where the threshold is low. The bound is there because
+# the cost of what follows grows with its square.
+MOST = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +52,18 @@ def merged(candidates: Candidates, max_overlap: float, most: int = MOST) -> Cand
     boxes, scores = candidates.boxes[order], candidates.scores[order]
     points = candidates.keypoints[order]
     values = np.concatenate([boxes, points.reshape(len(boxes), 2 * points.shape[1])], axis=1)
-    overlaps = _overlaps(boxes) > max_overlap
-    np.fill_diagonal(overlaps, True)  # a box without area overlaps not even itself
-    left = np.ones(len(order), np.bool_)
-    best, members = [], []
-    for i in range(len(order)):
-        if left[i]:
-            best.append(i)
-            members.append(overlaps[i] & left)
-            left ^= members[-1]
-    weights = np.array(members, np.float64).reshape(-1, len(order)) * scores
-    faces = weights @ values / weights.sum(axis=1, keepdims=True)
+    left = np.arange(len(order))
+    groups = []
+    while len(left):
+        same = _overlaps(boxes[left]) > max_overlap
+        same[0] = True  # a box without area overlaps not even itself
+        groups.append(left[same])
+        left = left[~same]
+    best = [group[0] for group in groups]
+    members = np.concatenate(groups)
+    starts = np.cumsum([0, *map(len, groups[:-1])])
+    weights = scores[members, None]
+    faces = np.add.reduceat(weights * values[members], starts) / np.add.reduceat(weights, starts)
     return Candidates(
         boxes=faces[:, :4],
         scores=scores[best],
@@ -70,11 +72,9 @@ def merged(candidates: Candidates, max_overlap: float, most: int = MOST) -> Cand
 
 
 def _overlaps(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``float64[N, N]`` intersection over union of ``float64[N, 4]`` boxes."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    across, down = np.moveaxis(np.maximum(high - low, 0), 2, 0)
-    shared = across * down
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    union = areas[:, None] + areas[None, :] - shared
+    """``float64[N]`` intersection over union of the first of ``float64[N, 4]`` boxes with each."""
+    low, high = np.maximum(boxes[0, :2], boxes[:, :2]), np.minimum(boxes[0, 2:], boxes[:, 2:])
+    inside, sides = np.maximum(high - low, 0), boxes[:, 2:] - boxes[:, :2]
+    shared, areas = inside[:, 0] * inside[:, 1], sides[:, 0] * sides[:, 1]
+    union = areas[0] + areas - shared
     return np.asarray(shared / np.maximum(union, np.finfo(np.float64).tiny))

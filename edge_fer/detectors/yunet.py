@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from edge_fer.contract import SquareRule
 from edge_fer.detectors.base import checked, faces_of, require_fraction, square_of
 from edge_fer.detectors.letterbox import Placement, shrunk
+from edge_fer.detectors.nms import MOST
 from edge_fer.errors import ConfigError, DataError, MissingExtra, ModelError
-from edge_fer.models import find
+from edge_fer.models import published
 from edge_fer.quiet import hushed_stderr
 from edge_fer.types import Face, Frame, Square
 
@@ -26,7 +27,7 @@ __all__ = ["YuNetDetector"]
 
 # Measured on faces with known eyes: as high as FER2013's crop, .019 of that too low.
 _SQUARE = SquareRule(unit="height", side=1.0, centre_y=0.5 - 0.019)
-_MOST = 300
+_MOUTH = (3, 4)  # its corners, after the eyes and the nose
 _PULL = "Pull it with: edge-fer models pull yunet"
 
 
@@ -34,7 +35,7 @@ class YuNetDetector:
     """Faces of all sizes that the limit leaves above 10 pixels, in colour; gray is taken too.
 
     Args:
-        file: the ONNX file; default: the pulled one.
+        file: the ONNX file; default: the pulled one, which must be the published one.
         min_score: what a face must score, 0 to 1.
         max_overlap: intersection over union above which two boxes are one face.
         size: ``WIDTHxHEIGHT``: a larger frame is scaled by one factor to fit into it.
@@ -42,7 +43,7 @@ class YuNetDetector:
     Raises:
         ConfigError: an argument out of range.
         MissingExtra: this OpenCV has no ``FaceDetectorYN``.
-        ModelError: the file is absent, or no YuNet.
+        ModelError: the file is absent, damaged, or no YuNet.
     """
 
     def __init__(
@@ -60,14 +61,14 @@ class YuNetDetector:
                 f"OpenCV {cv2.__version__} has no FaceDetectorYN.",
                 "Install one that has: pip install 'opencv-python-headless>=4.11,<5,!=4.12.*'",
             )
-        path = find("yunet") if file is None else Path(file)
+        path = published("yunet") if file is None else Path(file)
         if not path.is_file():
             raise ModelError(f"There is no YuNet file at {path}.", _PULL)
         self._input = self._limit
         try:
             with hushed_stderr():
                 self._net = cv2.FaceDetectorYN.create(
-                    str(path), "", self._input, min_score, max_overlap, _MOST
+                    str(path), "", self._input, min_score, max_overlap, MOST
                 )
                 # Another net is loaded all the same, and fails when it is asked.
                 self._net.detect(np.zeros((*self._input[::-1], 3), np.uint8))
@@ -102,8 +103,11 @@ class YuNetDetector:
         return () if rows is None else _faces(np.asarray(rows, np.float64), placement, frame)
 
     def face_square(self, face: Face) -> Square:
-        """As high as the box, .019 of that above its centre, rolled as the eyes are."""
-        return square_of(face, _SQUARE)
+        """As high as the box, .019 of that above its centre, rolled as the eyes are.
+
+        A face that the frame's edge cuts gets the square of its eyes and mouth.
+        """
+        return square_of(face, _SQUARE, _MOUTH)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -4,7 +4,8 @@ The columns ``image, x1, y1, x2, y2`` are needed. ``w`` and ``h`` state the pict
 checked; ``original_w`` and ``original_h`` say what it was before it was squashed, which is undone.
 A box whose ``ignore`` is 1 is neither to be found nor an error when it is. ``NAME_x`` and
 ``NAME_y`` are keypoints, the two eyes first, the left one in the picture before the other; every
-further column is an attribute. A row without coordinates, or with zeros (as WIDER FACE writes it),
+further column is an attribute. A picture of which one row is wrong is left out as a whole, for its
+face would count as none. A row without coordinates, or with zeros (as WIDER FACE writes it),
 says that a picture has no face. Without a ``boxes.csv`` no picture has one.
 """
 
@@ -18,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +30,7 @@ from edge_fer.errors import DataError
 from edge_fer.evaluation.scenes import kept_aside
 from edge_fer.pictures import PICTURE_SUFFIXES, decode_picture, luma_of
 from edge_fer.types import Box, Frame, Image
+from edge_fer.uri import suggestion
 
 __all__ = [
     "FRAME",
@@ -176,7 +179,8 @@ def read_scenes(path: Path, *, split: str | None = None, leave_out: Iterable[str
         leave_out: names of pictures, without their folder, that are not wanted.
 
     Raises:
-        DataError: missing, damaged, without pictures, or its columns are not the expected ones.
+        DataError: missing, damaged, without pictures, its columns are not the expected ones, or a
+            picture to leave out is not there.
     """
     if split not in (None, *SPLITS):
         raise DataError(
@@ -188,12 +192,13 @@ def read_scenes(path: Path, *, split: str | None = None, leave_out: Iterable[str
     if not pictures or len(tables) > 1:
         what = f"{len(tables)} files boxes.csv" if pictures else "no pictures"
         raise DataError(f"{path} holds {what}.", _FORM)
+    unwanted = set(leave_out)
+    _check_names(path, unwanted, {PurePosixPath(n).name for n in pictures})
     skipped: list[tuple[str, str]] = []
     if tables:
         scenes = _labelled(files, pictures, tables[0], skipped)
     else:
         scenes = [_scene(name, files[name]) for name in sorted(pictures)]
-    unwanted = set(leave_out)
     kept = [s for s in scenes if PurePosixPath(s.name).name not in unwanted]
     if split is not None:
         kept = [s for s in kept if kept_aside(s.contents()) == (split == "test")]
@@ -207,6 +212,18 @@ def read_scenes(path: Path, *, split: str | None = None, leave_out: Iterable[str
         scenes=tuple(kept),
         skipped=tuple(skipped),
     )
+
+
+def _check_names(path: Path, unwanted: set[str], known: set[str]) -> None:
+    for name in sorted(unwanted - known):
+        # All that are known would be hundreds.
+        near = get_close_matches(name, known, n=1)
+        raise DataError(
+            f"{path} has no picture {name!r} to leave out.",
+            suggestion(name, near)
+            if near
+            else f"Give a picture's name without its folder, such as {min(known)}.",
+        )
 
 
 def _files(path: Path) -> dict[str, Callable[[], bytes]]:
@@ -250,6 +267,7 @@ def _labelled(
 ) -> list[LabelledScene]:
     """The scenes that the table names; rows and pictures left out are added to ``skipped``."""
     folder = PurePosixPath(table).parent
+    refused: dict[str, str] = {}
     scenes: dict[str, LabelledScene] = {}
     for place, row in _rows(files[table](), table):
         names = (str(folder / row["image"]), str(folder / "images" / row["image"]))
@@ -260,13 +278,16 @@ def _labelled(
         try:
             read = _row(row)
         except ValueError as err:
-            skipped.append((place, str(err)))
+            refused.setdefault(name, f"{place}: {err}")
             continue
         scene = scenes.get(name) or _scene(name, files[name])
         faces = scene.faces if read.face is None else (*scene.faces, read.face)
         scenes[name] = replace(scene, faces=faces, stated=read.stated, original=read.original)
-    skipped.extend((n, "boxes.csv does not name it") for n in sorted(pictures - set(scenes)))
-    return [scenes[name] for name in sorted(scenes)]
+    skipped.extend(sorted(refused.items()))
+    unnamed = pictures - set(scenes) - set(refused)
+    skipped.extend((n, "boxes.csv does not name it") for n in sorted(unnamed))
+    # Its other faces alone would make a false positive of the one whose row is wrong.
+    return [scenes[name] for name in sorted(set(scenes) - set(refused))]
 
 
 def _scene(name: str, contents: Callable[[], bytes]) -> LabelledScene:

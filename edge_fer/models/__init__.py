@@ -14,7 +14,7 @@ from edge_fer.modelfile import ModelFile, read_model
 from edge_fer.models.catalogue import CATALOGUE, Entry, contract_of
 from edge_fer.models.folders import folders, pulled
 
-__all__ = ["find", "load", "pulled", "shipped"]
+__all__ = ["find", "load", "published", "pulled", "shipped"]
 
 
 def shipped() -> dict[str, Path]:
@@ -44,6 +44,25 @@ def find(model: str) -> Path:
     near = get_close_matches(model, {*known, *CATALOGUE}, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}? " if near else ""
     raise ModelError(f"There is no model {model!r}.", f"{hint}See: edge-fer models list")
+
+
+def published(name: str) -> Path:
+    """The pulled file of a catalogue's name, once its sha256 is the pinned one.
+
+    Raises:
+        ModelError: not on this machine, cannot be read, or another file.
+    """
+    path, entry = find(name), CATALOGUE[name]
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as err:
+        raise ModelError(
+            f"{path} cannot be read: {err.strerror}.",
+            f"Pull it again: edge-fer models pull {name} --force",
+        ) from err
+    if sha256 != entry.sha256:
+        raise _unusable(entry, path, sha256)
+    return path
 
 
 def load(model: str | Path) -> ModelFile:

@@ -184,6 +184,24 @@ def test_the_square_is_fer2013s(detector: Detector, astronaut: Frame) -> None:
     assert abs(square.cy - 113.5) < 0.1 * square.side
 
 
+@pytest.mark.parametrize("share", [0.15, 0.3])
+def test_a_face_that_the_edge_cuts_keeps_its_square(
+    detector: Detector, case: Case, photograph: Frame, share: float
+) -> None:
+    """Those that know eyes and mouth know how large it would be."""
+    whole = () if case.drawn else detector.detect(photograph)
+    if not whole or len(whole[0].keypoints or ()) < 3:
+        pytest.skip("knows no eyes and mouth")
+    assert photograph.colour is not None
+    rows = round(whole[0].box.y + whole[0].box.h * (1 - share))
+    found = detector.detect(frame_of(np.ascontiguousarray(photograph.colour[:rows])))
+    if not found:
+        pytest.skip("so little of a face is none")
+    ours, want = detector.face_square(found[0]), detector.face_square(whole[0])
+    assert 0.83 < ours.side / want.side < 1.2
+    assert abs(ours.cy - want.cy) < 0.12 * want.side
+
+
 def test_close_twice_is_fine(detector: Detector) -> None:
     detector.close()
     detector.close()

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from shipped_models import CLASSIFIERS
 
 from edge_fer.backends import open_backend
 from edge_fer.backends._interpreter import InterpreterBackend
@@ -325,7 +326,7 @@ def test_tensorflow_gives_up_and_its_last_words_are_passed_on(made: Path, tmp_pa
     assert any("Traceback" in line for line in lines)
 
 
-@pytest.fixture(scope="module", params=[name for name in shipped() if not name.endswith(".float")])
+@pytest.fixture(scope="module", params=CLASSIFIERS)
 def real(
     request: pytest.FixtureRequest, fer2013: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:

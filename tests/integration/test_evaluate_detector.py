@@ -73,6 +73,22 @@ def test_faces_below_the_least_height_do_not_count(astronaut: Path) -> None:
     assert (document["faces"], document["ignored"], document["extra"]) == (0, 1, 0)
     assert document["ap50"] is None
     assert document["recall"] is None
+    out = evaluate("--detector", "haar", "--data", astronaut, "--min-height", "0.5").stdout
+    assert "0 faces count: all that are labelled are below --min-height" in out
+    assert "found 0, extra 0; not counted: 1 face below 50.0 %" in out
+
+
+def test_one_is_no_plural(astronaut: Path) -> None:
+    out = evaluate("--detector", "haar", "--data", astronaut, "--leave-out", "none.png").stdout
+    assert ", 1 scene\n" in out
+    assert "1 face " in out
+    assert "1 faces" not in out
+
+
+def test_help_says_what_a_size_and_the_whole_are() -> None:
+    text = " ".join(evaluate("--help").stdout.replace("│", " ").split())
+    assert "its longer side as a fraction of the picture's height" in text
+    assert "with --detector everything" in text
 
 
 def test_a_frame_and_pictures_left_out(astronaut: Path) -> None:
@@ -97,6 +113,7 @@ def test_a_frame_and_pictures_left_out(astronaut: Path) -> None:
         (("--detector", "haar", "--min-height", "1.5"), "--min-height"),
         (("--detector", "haar", "--split", "PublicTest"), "no split 'PublicTest'"),
         (("--detector", "hear"), "Did you mean haar?"),
+        (("--detector", "haar", "--leave-out", "nine.png"), "Did you mean none.png?"),
     ],
 )
 def test_usage_errors(astronaut: Path, words: tuple[str, ...], said: str) -> None:
@@ -127,6 +144,9 @@ def test_pictures_without_boxes_are_taken_to_have_no_face(astronaut: Path, tmp_p
     document = json.loads(done.stdout)
     assert document["faces"] == 0
     assert document["face_free"]["scenes_with"] == 1
+    out = evaluate("--detector", "haar", "--data", tmp_path).stdout
+    assert "0 faces count: none is labelled" in out
+    assert "found 0, extra 1" in out
 
 
 def test_group_photos(shared: Path) -> None:

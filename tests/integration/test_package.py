@@ -54,6 +54,8 @@ def test_every_source_file_and_every_data_file_is_in_it(wheel: list[str]) -> Non
         "edge_fer/models/expression.float.tflite",
         "edge_fer/models/expression-nano.tflite",
         "edge_fer/models/expression-fer2013.tflite",
+        "edge_fer/models/face.tflite",
+        "edge_fer/models/face-region.tflite",
         "edge_fer/cameras/mean_faces.npz",
         "edge_fer/defaults.toml",
         "edge_fer/py.typed",

@@ -169,15 +169,15 @@ def test_half_floats_become_floats() -> None:
 
 @pytest.mark.parametrize("name", ["blazeface_full_range", "blazeface_short_range"])
 def test_every_half_float_of_a_real_file(shared: Path, name: str) -> None:
-    from edge_fer_convert.inputs.imports import _prune, _widen
+    from edge_fer_convert.inputs.surgery import prune, widen
 
     path = shared / "models" / f"{name}.tflite"
     if not path.exists():
         pytest.skip(f"no {path}")
     model = to_object(path.read_bytes())
     model.metadata = []
-    _widen(model)
-    _prune(model)
+    widen(model)
+    prune(model)
     folded = from_object(model)
     graph = Graph.read(folded)
     assert "DEQUANTIZE" not in {o.name for o in graph.operators}

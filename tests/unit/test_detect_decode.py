@@ -15,7 +15,7 @@ from synthetic_detector import SCORE, VALUE, contract_of, grid_heads, head, sayi
 from edge_fer.backends.base import Array, TensorSpec
 from edge_fer.contract import ModelContract
 from edge_fer.detectors.decode import Decoder
-from edge_fer.detectors.nms import Candidates, merged
+from edge_fer.detectors.nms import MOST, Candidates, merged
 from edge_fer.errors import ModelError
 from edge_fer.types import Box
 
@@ -180,7 +180,7 @@ def test_of_too_many_the_best_stay() -> None:
     heads = grid_heads(contract)
     scores = np.linspace(0.51, 0.99, 64 * 64, dtype=np.float32)
     got = found(contract, heads, [scores.reshape(1, 64, 64, 1), np.zeros((1, 64, 64, 4), "f4")])
-    assert sorted(got.scores) == pytest.approx(scores[-300:].tolist())
+    assert sorted(got.scores) == pytest.approx(scores[-MOST:].tolist())
 
 
 def test_what_is_no_number_or_has_no_area_is_no_face() -> None:
@@ -257,6 +257,12 @@ def test_what_overlaps_the_best_becomes_its_weighted_mean() -> None:
     assert got.boxes[0] == pytest.approx([x, 0, 10 + x, 10])
     assert got.keypoints[0, 0] == pytest.approx([4 + x, 4])
     assert got.boxes[1] == pytest.approx([100, 100, 120, 120])
+
+
+def test_a_face_with_hundreds_of_candidates_hides_no_other() -> None:
+    crowd = [(0.9, 0, 0, 50, 50)] * 530
+    got = merged(candidates(*crowd, (0.5, 100, 100, 150, 150)), 0.3)
+    assert got.scores.tolist() == [0.9, 0.5]
 
 
 def test_only_the_best_draws_others_in() -> None:

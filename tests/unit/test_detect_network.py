@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ from edge_fer.classifier import Classifier
 from edge_fer.contract import Golden, ModelContract, SquareRule, TensorQuantisation
 from edge_fer.detectors import open_detector
 from edge_fer.detectors.network import NetworkDetector
+from edge_fer.detectors.nms import MOST
 from edge_fer.errors import ConfigError, DataError, ModelError
 from edge_fer.modelfile import ModelFile, embed, read_model
 from edge_fer.models import find
@@ -132,6 +133,48 @@ def test_eyes_on_top_of_each_other_say_nothing_of_the_roll() -> None:
     eyes = ((120.0, 70.0), (120.1, 74.0))
     face = Face(box=Box(x=100, y=50, w=40, h=40), score=1, keypoints=eyes)
     assert constant(FACE).face_square(face).roll_deg == 0
+
+
+NAMES = ("right_eye", "left_eye", "nose_tip", "mouth")
+# Of an upright face in the square 100..200, 100..200, by FER2013's medians.
+POINTS = ((131.9, 138.6), (167.3, 138.6), (150.0, 155.0), (149.6, 174.7))
+
+
+@pytest.mark.parametrize("unit", ["width", "height"])
+@pytest.mark.parametrize(
+    "names", [NAMES, (*NAMES[:2], "mouth"), (*NAMES[:3], "chin"), (*NAMES[2:], "chin")]
+)
+def test_a_face_that_the_frame_cuts_has_the_square_of_its_eyes_and_mouth(
+    unit: Literal["width", "height"], names: tuple[str, ...]
+) -> None:
+    detector = constant({}, keypoints=names, square=SquareRule(unit=unit, side=1.0, centre_y=0.5))
+    points = tuple(POINTS[NAMES.index(n)] if n in NAMES else POINTS[3] for n in names)
+    known = "mouth" in names and "left_eye" in names
+    whole = Box(x=101, y=101, w=98, h=98)
+    square = detector.face_square(Face(box=whole, score=1, keypoints=points))
+    assert (square.cx, square.cy, square.side) == (150, 150, 98)
+    cut = Box(x=101, y=101, w=60, h=60)
+    square = detector.face_square(Face(box=cut, score=1, keypoints=points))
+    want = (150, 150, 100) if known else (131, 131, 60)
+    assert (square.cx, square.cy, square.side) == pytest.approx(want, abs=0.1)
+
+
+def test_the_square_of_a_cut_face_turns_with_it() -> None:
+    turn = math.radians(30)
+    turned = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    points = (np.array(POINTS) - 150) @ turned + 150
+    face = Face(
+        box=Box(x=90, y=90, w=60, h=60), score=1, keypoints=tuple(map(tuple, points.tolist()))
+    )
+    square = constant({}, keypoints=NAMES).face_square(face)
+    assert (square.cx, square.cy, square.side) == pytest.approx((150, 150, 100), abs=0.1)
+    assert square.roll_deg == pytest.approx(30)
+
+
+def test_keypoints_far_beyond_the_box_are_a_guess() -> None:
+    points = (*POINTS[:3], (150.0, 9000.0))
+    face = Face(box=Box(x=100, y=100, w=50, h=50), score=1, keypoints=points)
+    assert constant({}, keypoints=NAMES).face_square(face).side == pytest.approx(60)
 
 
 # What is wrong with a file
@@ -325,7 +368,7 @@ def test_random_heads_give_faces_in_the_frame(
     )
     frame = frame_of(rng.integers(0, 256, size, dtype=np.uint8))
     faces = detector.detect(frame) if region is None else detector.detect_in(frame, region)
-    assert len(faces) <= 300
+    assert len(faces) <= MOST
     assert [f.score for f in faces] == sorted((f.score for f in faces), reverse=True)
     for face in faces:
         box, square = face.box, detector.face_square(face)

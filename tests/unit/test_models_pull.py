@@ -612,6 +612,33 @@ def test_yunet_is_no_model_for_a_classifier(shared: Path, own: Path) -> None:
     assert isinstance(caught.value, EdgeFerError)
 
 
+def test_a_pulled_yunet_is_checked_by_its_hash(
+    shared: Path, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge_fer.cli.models import verify
+    from edge_fer.detectors import open_detector
+
+    again = "edge-fer models pull yunet --force"
+    with pytest.raises(ModelError, match="edge-fer models pull yunet"):
+        verify(["yunet"])
+    path = pull(CATALOGUE["yunet"], mirror=str(shared / "models")).path
+    verify(["yunet"], json=False)
+    assert "yunet: good" in capsys.readouterr().out
+    verify(["yunet"], json=True)
+    assert CATALOGUE["yunet"].sha256 in capsys.readouterr().out
+    open_detector("yunet").close()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for use in (lambda: verify(["yunet"]), lambda: open_detector("yunet")):
+        with pytest.raises(ModelError, match=again):
+            use()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ModelError):
+        open_detector("yunet")
+
+
 def test_a_file_without_a_contract_that_nobody_knows(own: Path, tmp_path: Path) -> None:
     own.mkdir()
     for path in (own / "mine.tflite", tmp_path / "blazeface-full.tflite"):

@@ -31,9 +31,9 @@ def train_detector(
     teacher: Annotated[
         str, typer.Option(help="A detector with keypoints that completes the labels.")
     ] = "blazeface-full",
-    epochs: Annotated[int, typer.Option(min=1, help="Of 250 batches each.")] = 56,
+    epochs: Annotated[int, typer.Option(min=1, help="Of --steps batches each.")] = 60,
     steps: Annotated[int, typer.Option(min=1, help="Batches of an epoch.")] = 250,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures of a batch.")] = 32,
+    batch: Annotated[int, typer.Option(min=1, max=512, help="Pictures of a batch.")] = 32,
     learning_rate: Annotated[float, typer.Option(min=0, help="Peak of the schedule.")] = 4e-3,
     initial: Annotated[
         Path | None, typer.Option(help="An earlier OUT.keras whose weights to begin with.")
@@ -66,7 +66,7 @@ def train_detector(
     knows = open_detector(teacher)
     if not isinstance(knows, Teacher):
         raise ConfigError(
-            f"The detector {teacher} cannot teach: it gives no keypoints.",
+            f"The detector {teacher} cannot teach: it does not look into regions.",
             "Use blazeface-full; get it with: edge-fer models pull blazeface-full",
         )
     recipe = DetectorRecipe(

@@ -38,12 +38,14 @@ class Scene:
         picture: gray.
         truth: boxes and keypoints in its pixels.
         masked: ``bool[N]``: which faces wear something over mouth and nose.
+        source: who took it and drew its boxes.
         weight: how often it is drawn, against others.
     """
 
     picture: Image
     truth: Truth
     masked: NDArray[np.bool_]
+    source: str = ""
     weight: float = 1.0
 
 
@@ -190,10 +192,11 @@ class Composer:
         if chance < 0.65:
             under = self._background(rng)
             how = cv2.BORDER_TRANSPARENT
-            return np.asarray(cv2.warpAffine(source, matrix, size, dst=under, borderMode=how))
+            laid = cv2.warpAffine(source, _of_centres(matrix), size, dst=under, borderMode=how)
+            return np.asarray(laid, np.uint8)
         how = cv2.BORDER_CONSTANT if chance < 0.9 else cv2.BORDER_REPLICATE
         level = float(rng.choice([0, 0, 0, 114, 255]))
-        moved = cv2.warpAffine(source, matrix, size, borderMode=how, borderValue=level)
+        moved = cv2.warpAffine(source, _of_centres(matrix), size, borderMode=how, borderValue=level)
         return np.asarray(moved, np.uint8)
 
     def _background(self, rng: np.random.Generator) -> Image:
@@ -343,7 +346,7 @@ class Composer:
             )
             local = local @ np.diag([size / small, size / small, 1.0])
         alpha = _stencil(image.shape[0], (mx, my, whole), inner, rng)
-        box = (int(right - left), int(bottom - top))
+        local, box = _of_centres(local), (int(right - left), int(bottom - top))
         whole_image = np.ascontiguousarray(image)
         warped = cv2.warpAffine(whole_image, local, box, borderMode=cv2.BORDER_REPLICATE)
         new = np.asarray(warped, np.uint8)
@@ -377,6 +380,15 @@ def _light_of(region: Image, new: Image, rng: np.random.Generator) -> tuple[floa
     gain = 1 + share * (min(max(want / have, 0.5), 1.6) - 1)
     mean = float(new.mean())
     return gain, (1 - gain) * mean + share * 0.8 * (float(region.mean()) - mean)
+
+
+def _of_centres(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A map of places as OpenCV takes it: its places are those of pixel centres, half a pixel off.
+
+    Without this a mirrored picture lies up to two pixels beside its labels.
+    """
+    half = np.array([0.5, 0.5])
+    return np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ half - half])
 
 
 def _touches(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> bool:

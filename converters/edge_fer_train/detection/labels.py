@@ -9,11 +9,9 @@ is not.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -21,8 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.errors import DataError
-from edge_fer.evaluation.scenes import archive_files
+from edge_fer.detectors.letterbox import shrunk
+from edge_fer.errors import ConfigError, DataError
+from edge_fer.evaluation.boxes import read_scenes
 from edge_fer.types import Box, Face, Frame, Image
 from edge_fer_train.detection.compose import Scene, face_box
 from edge_fer_train.detection.network import KEYPOINTS
@@ -33,6 +32,7 @@ __all__ = ["Teacher", "crop_keypoints", "labelled_scenes", "median_square", "squ
 _SURE = 0.7
 _SAME = 0.3  # intersection over union
 _LARGE = 60.0  # pixels: from here on the teacher's keypoints are better than a loose box
+_BARE = "without_mask"
 _LOOSE = ("maskedfacenet", "augmented")
 _LARGEST_SIDE = 640
 _TILES = 2
@@ -41,7 +41,6 @@ _TILE_FROM = 5  # boxes of a scene from which on it is looked at in parts as wel
 # 22,452 Training rows; by hand they are .354, .361 and (.496, .386)).
 _EYE_DISTANCE, _EYE_TO_MOUTH = 0.371, 0.379
 _EYES_AT = (0.4975, 0.396)
-_Row = tuple[tuple[float, ...], str, str]
 
 
 @runtime_checkable
@@ -80,55 +79,53 @@ def labelled_scenes(
 ) -> Iterator[tuple[str, Scene]]:
     """The scenes of a zip or folder with ``boxes.csv``: sha256 of the file, and the scene.
 
+    A picture that cannot be read, or of which a row is wrong, is passed over.
+
     Args:
-        path: its table has image, source, x1, y1, x2, y2 (pixels) and class.
+        path: its table has image, x1, y1, x2, y2 (pixels); ``class`` other than ``without_mask``
+            means a covered face, and ``source`` says who drew the box.
         teacher: completes the labels.
         on_done: told how many are done, of how many.
 
     Raises:
         DataError: no table, or a column is missing.
     """
-    files = dict(archive_files(path))
-    table = next((data for name, data in files.items() if name.endswith("boxes.csv")), None)
-    if table is None:
+    found = read_scenes(path)
+    if not found.labelled:
         raise DataError(f"{path} has no boxes.csv.", "Give scenes with their boxes.")
-    rows: dict[str, list[_Row]] = defaultdict(list)
-    try:
-        for row in csv.DictReader(io.StringIO(table.decode())):
-            corners = tuple(float(row[k]) for k in ("x1", "y1", "x2", "y2"))
-            rows[row["image"]].append((corners, row["class"], row["source"]))
-    except (KeyError, TypeError, ValueError) as err:
-        raise DataError(
-            f"boxes.csv in {path} is not what was expected: {err!r}.",
-            "Its columns are image, source, x1, y1, x2, y2 (pixels) and class.",
-        ) from err
-    by_name = {Path(name).name: data for name, data in files.items()}
-    for done, (name, drawn) in enumerate(rows.items(), 1):
-        on_done(done, len(rows))
-        data = by_name.get(name)
-        picture = None if data is None else cv2.imdecode(np.frombuffer(data, np.uint8), 1)
-        if data is None or picture is None:
+    for done, labelled in enumerate(found.scenes, 1):
+        on_done(done, len(found.scenes))
+        if not labelled.faces:
             continue
-        boxes = np.array([corners for corners, _, _ in drawn])
-        scale = min(1.0, _LARGEST_SIDE / max(picture.shape[:2]))
+        try:
+            view = labelled.view()
+        except DataError:
+            continue
+        frame, scale = view.frame, min(1.0, _LARGEST_SIDE / max(view.frame.luma.shape))
         if scale < 1:
-            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        masked = np.array([kind != "without_mask" for _, kind, _ in drawn])
-        loose = drawn[0][2] in _LOOSE
-        scene = _completed(np.asarray(picture, np.uint8), boxes * scale, masked, loose, teacher)
+            size = (round(frame.width * scale), round(frame.height * scale))
+            frame = replace(
+                frame,
+                luma=shrunk(frame.luma, size),
+                colour=None if frame.colour is None else shrunk(frame.colour, size),
+            )
+        boxes = np.array([[b.x, b.y, b.x + b.w, b.y + b.h] for b in (f.box for f in view.faces)])
+        told = [face.attributes for face in view.faces]
+        masked = np.array([t.get("class", _BARE) != _BARE for t in told])
+        source = told[0].get("source", "")
+        scene = _completed(frame, boxes * scale, masked, source, teacher)
         if not scene.truth.ignored.all():
-            yield hashlib.sha256(data).hexdigest(), scene
+            yield hashlib.sha256(labelled.contents()).hexdigest(), scene
 
 
 def _completed(
-    picture: Image,
+    frame: Frame,
     boxes: NDArray[np.float64],
     masked: NDArray[np.bool_],
-    loose: bool,
+    source: str,
     teacher: Teacher,
 ) -> Scene:
-    luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-    frame = Frame(luma=luma, colour=picture, t_ns=0, sequence=0, source="scene")
+    loose = source in _LOOSE
     found = _everywhere(frame, teacher, tiles=len(boxes) >= _TILE_FROM)
     drawn = [Box(x=b[0], y=b[1], w=b[2] - b[0], h=b[3] - b[1]) for b in boxes]
     points = np.full((len(drawn), len(KEYPOINTS), 2), np.nan, np.float32)
@@ -154,7 +151,7 @@ def _completed(
         ignored[i] = loose and i not in taken and box.h > _LARGE
     bare = int((~masked & ~ignored).sum()) + sum(not unsure for _, _, unsure in extra)
     return Scene(
-        picture=luma,
+        picture=frame.luma,
         truth=Truth(
             boxes=np.array([*boxes, *(e[0] for e in extra)], np.float32).reshape(-1, 4),
             keypoints=np.array([*points, *(e[1] for e in extra)], np.float32).reshape(
@@ -163,6 +160,7 @@ def _completed(
             ignored=np.array([*ignored, *(e[2] for e in extra)], bool),
         ),
         masked=np.array([*masked, *(False for _ in extra)], bool),
+        source=source,
         weight=1.0 + min(bare, 6) * 0.5,
     )
 
@@ -194,6 +192,11 @@ def _everywhere(frame: Frame, teacher: Teacher, *, tiles: bool) -> list[Face]:
 def _points(face: Face) -> NDArray[np.float32]:
     """Eyes and mouth, ``float32[3, 2]``, of a BlazeFace: eyes, nose, mouth, ears."""
     named = face.keypoints or ()
+    if len(named) < 4:
+        raise ConfigError(
+            "This detector cannot teach: its keypoints are not BlazeFace's (eyes, nose, mouth).",
+            "Use blazeface-full; get it with: edge-fer models pull blazeface-full",
+        )
     return np.array([named[0], named[1], named[3]], np.float32)
 
 

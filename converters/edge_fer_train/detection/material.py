@@ -8,6 +8,7 @@ and FER2013's split Training has no row of ``validation`` and no pixel copy of a
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from edge_fer_train.detection.labels import (
 __all__ = ["Material", "read_material", "sha256_of"]
 
 _FER2013_SQUARE = (0.5, 0.5, 1.0)
+# Turned and noisy copies of each other: what judges must have no twin among what teaches.
+_COPIES = ("augmented",)
 _BLANK = 8.0  # standard deviation below which a crop shows nothing
 Progress = Callable[[str, int, int], None]
 
@@ -92,21 +95,26 @@ def read_material(
     parted: tuple[list[Scene], list[Scene]] = ([], [])
     told = labelled_scenes(scenes, teacher, lambda d, n: on_progress("labelling scenes", d, n))
     for digest, scene in told:
-        parted[int(digest[:8], 16) % 10 == 0].append(scene)
+        judges = int(digest[:8], 16) % 10 == 0 and scene.source not in _COPIES
+        parted[judges].append(scene)
     files = {n: data for n, data in archive_files(empty) if Path(n).name not in leave_out}
     pictures = split_scenes(files).teaching
     free: tuple[list[Image], list[Image]] = ([], [])
-    for number, picture in enumerate(pictures):
-        free[number % 10 == 0].append(picture)
+    for picture, digest in zip(pictures, pixel_sha256(pictures), strict=True):
+        free[int(digest[8:16], 16) % 10 == 0].append(picture)
     cut: tuple[list[FaceCrops], list[FaceCrops]] = ([], [])
     for path in crops:
         for part, kind in enumerate(_crops(path, teacher, on_progress)):
             cut[part].append(kind)
-    for name, parts in (("scenes with faces", parted), ("face-free pictures", free)):
-        if not all(parts):
+    counts = {
+        "scenes with faces": [len(part) for part in parted],
+        "face-free pictures": [len(part) for part in free],
+        "face crops": [min((len(c.images) for c in part), default=0) for part in cut],
+    }
+    for name, each in counts.items():
+        if not all(each):
             raise DataError(
-                f"{len(parts[0]) + len(parts[1])} {name} are too few to learn and judge by.",
-                "Give a few dozen.",
+                f"{sum(each)} {name} are too few to learn and judge by.", "Give a few dozen."
             )
     return Material(
         scenes=parted,
@@ -141,9 +149,12 @@ def _crops(path: Path, teacher: Teacher, on_progress: Progress) -> tuple[FaceCro
 def _images(path: Path) -> tuple[Image, tuple[float, float, float] | None]:
     """``uint8[N, S, S]``, and FER2013's square in them where it is known."""
     if path.suffix == ".npz":
-        with np.load(path) as stored:
-            if "emotion" not in stored and "images" in stored:
-                return np.asarray(stored["images"], np.uint8), None
+        try:
+            with np.load(path) as stored:
+                if "emotion" not in stored and "images" in stored:
+                    return np.asarray(stored["images"], np.uint8), None
+        except (OSError, ValueError, zipfile.BadZipFile) as err:
+            raise DataError(f"{path} cannot be read: {err}.", "Give a whole copy of it.") from err
     faces = load(path, FERPLUS8, split="Training")
     return np.stack([i for i in faces.images if i.std() > _BLANK]), _FER2013_SQUARE
 
