@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,23 +11,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_fer.cli.console import Ferplus, Json, Quiet, Split, Talk, Verbose, emit_json
+from edge_fer.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from edge_fer_convert.request import Listener
 
 __all__ = ["convert"]
 
 
 def convert(
-    model: Annotated[
-        Path,
-        typer.Argument(help="A .keras or .h5 file, a SavedModel folder, or a float .tflite."),
-    ],
     data: Annotated[
         Path,
-        typer.Option(help="FER2013 csv, npz or class folders: calibrates and evaluates."),
+        typer.Option(
+            help="FER2013 csv, npz or class folders: calibrates and evaluates. For a detector: a "
+            "zip or folder of scenes that calibrate."
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The int8 file: OUT.tflite.")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A .keras or .h5 file, a SavedModel folder, or a float .tflite. Left out where "
+            "--detector is converted."
+        ),
+    ] = None,
     ferplus: Ferplus = None,
     labels: Annotated[
         str | None,
@@ -53,8 +64,13 @@ def convert(
         ),
     ] = None,
     calibration: Annotated[
-        int, typer.Option(min=16, help="Pictures that set the ranges, from the Training split.")
-    ] = 512,
+        int | None,
+        typer.Option(
+            min=16,
+            help="Pictures that set the ranges, from the Training split. Default: 512, of a "
+            "detector 192.",
+        ),
+    ] = None,
     sweep: Annotated[
         bool,
         typer.Option("--sweep", help="Show in the report what fewer calibration pictures give."),
@@ -63,11 +79,37 @@ def convert(
         Path | None,
         typer.Option(help="A zip or folder of scenes: faces found in them calibrate, too."),
     ] = None,
-    detector: Annotated[str, typer.Option(help="What finds them.")] = "haar",
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Without MODEL: the detector to convert, a float .tflite or a .keras file. With "
+            "MODEL: what finds the faces of --scenes (haar).",
+        ),
+    ] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(help="Detector: scenes with a boxes.csv that AP50 is measured on."),
+    ] = None,
+    contract: Annotated[
+        Path | None,
+        typer.Option(
+            help="Detector: JSON that says how its heads are read. Default: FILE.contract.json; "
+            "the official files are known."
+        ),
+    ] = None,
+    input_size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", help="Detector in .keras: build it for this input."),
+    ] = None,
     max_drop: Annotated[
-        float,
-        typer.Option(min=0, help="Points of accuracy that int8 may cost; inf: any number."),
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Points of accuracy that int8 may cost; inf: any number. Default: 0.5, of a "
+            "detector's AP50 1.",
+        ),
+    ] = None,
     max_class_drop: Annotated[
         float,
         typer.Option(
@@ -99,7 +141,8 @@ def convert(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Convert a classifier to a full-int8 .tflite within an accuracy budget, and show what it cost.
+    """Convert a classifier or a detector to a full-int8 .tflite within an accuracy budget, and show
+    what it cost.
 
     Recipes are tried from the cheapest on, judged on validation rows, until one keeps --max-drop
     and --max-class-drop and reaches the goal --min-agreement; the report is about the test rows.
@@ -115,14 +158,56 @@ def convert(
 
     edge-fer convert mine.float.tflite --data faces/ --target legacy --recipe equalised
     -o mine-legacy.tflite
+
+    Detector: edge-fer convert --detector blazeface_full_range.tflite --data scenes.zip
+    --evaluate boxes.zip -o blazeface-full.tflite
     """
     from edge_fer.adopt import read_range
     from edge_fer_convert.climbing.budget import Budget
     from edge_fer_convert.conversion import convert as run_conversion
+    from edge_fer_convert.detection.command import converted, tell
     from edge_fer_convert.reporting.formats import parse_formats
-    from edge_fer_convert.request import Listener, Request
+    from edge_fer_convert.request import Request
 
     talk = Talk(quiet=quiet, verbose=verbose)
+    if model is None:
+        _refuse(
+            "a classifier, and no MODEL is named",
+            ferplus=ferplus,
+            labels=labels,
+            split=split,
+            input_range=input_range,
+            target=None if target == "pi" else target,
+            sweep=sweep,
+            scenes=scenes,
+            formats=formats,
+            require_full_mapping=require_full_mapping,
+            against=against,
+        )
+        with _listener(talk) as listener:
+            report = converted(
+                detector,
+                output=output,
+                data=data,
+                evaluate=evaluate,
+                contract=contract,
+                input_size=input_size,
+                recipe=recipe,
+                calibration=calibration,
+                max_drop=max_drop,
+                force=force,
+                listener=listener,
+            )
+        tell(talk, report)
+        if json:
+            emit_json(report)
+        return
+    _refuse(
+        f"a detector, and {model} is to be converted as a classifier",
+        evaluate=evaluate,
+        contract=contract,
+        input_size=input_size,
+    )
     request = Request(
         model=model,
         output=output,
@@ -133,27 +218,21 @@ def convert(
         input_range=None if input_range is None else read_range(input_range),
         target=target,
         recipe=recipe,
-        calibration=calibration,
+        calibration=calibration or 512,
         sweep=sweep,
         scenes=scenes,
-        detector=detector,
+        detector=detector or "haar",
         formats=() if formats is None else parse_formats(formats),
         require_full_mapping=require_full_mapping,
         budget=Budget(
-            max_drop=_limit(max_drop),
+            max_drop=_limit(0.5 if max_drop is None else max_drop),
             max_class_drop=_limit(max_class_drop),
             min_agreement=min_agreement,
         ),
         against=against,
         force=force,
     )
-    with talk.progress() as bar:
-        tasks: dict[str, Any] = {}
-        listener = Listener(
-            progress=lambda what, done, total: _show(bar, tasks, talk, what, done, total),
-            warn=lambda sentence: talk.say(f"Note: {sentence}"),
-            log=talk.detail,
-        )
+    with _listener(talk) as listener:
         report = run_conversion(request, listener)
     _tell(talk, report)
     if json:
@@ -162,6 +241,30 @@ def convert(
 
 def _limit(points: float) -> float | None:
     return points if isfinite(points) else None
+
+
+def _refuse(what: str, **options: object) -> None:
+    """Options that were given and mean nothing here."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    if given:
+        raise ConfigError(
+            f"{given[0]} is about {what}.",
+            f"Leave out {' and '.join(given)}; a detector is converted with --detector FILE alone, "
+            "a classifier by naming it first.",
+        )
+
+
+@contextmanager
+def _listener(talk: Talk) -> Iterator[Listener]:
+    from edge_fer_convert.request import Listener
+
+    with talk.progress() as bar:
+        tasks: dict[str, Any] = {}
+        yield Listener(
+            progress=lambda what, done, total: _show(bar, tasks, talk, what, done, total),
+            warn=lambda sentence: talk.say(f"Note: {sentence}"),
+            log=talk.detail,
+        )
 
 
 def _show(

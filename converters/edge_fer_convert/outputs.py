@@ -11,7 +11,8 @@ from pathlib import Path
 from edge_fer.errors import ConfigError, DeviceError, EdgeFerError
 from edge_fer.files import atomic_write
 from edge_fer.modelfile import read_model
-from edge_fer_convert.reporting.report import GENERATOR, SCHEMA
+from edge_fer_convert.reporting import detector, report
+from edge_fer_convert.reporting.page import GENERATOR
 
 __all__ = ["OutputFiles"]
 
@@ -122,7 +123,7 @@ def _ours(path: Path) -> bool:
             return True
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
-            return bool(json.loads(text).get("schema") == SCHEMA)
+            return json.loads(text).get("schema") in (report.SCHEMA, detector.SCHEMA)
     except (EdgeFerError, OSError, ValueError, AttributeError):
         return False
     return GENERATOR in text

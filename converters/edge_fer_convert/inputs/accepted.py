@@ -46,8 +46,13 @@ def read_graph(flatbuffer: bytes, name: str) -> Graph:
         ) from err
 
 
-def check_float(graph: Graph, name: str) -> None:
+def check_float(graph: Graph, name: str, *, detector: bool = False) -> None:
     """See that a graph has one float32 input and output and nothing in it was quantised.
+
+    Args:
+        graph: of the file.
+        name: of the file.
+        detector: it may have several outputs.
 
     Raises:
         ModelError: not so.
@@ -67,11 +72,11 @@ def check_float(graph: Graph, name: str) -> None:
             f"{name} has {graph.subgraphs} subgraphs: loops, branches or several signatures.",
             "Export one signature without control flow; recurrent layers need unroll=True.",
         )
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+    if len(graph.inputs) != 1 or not (len(graph.outputs) == 1 or (detector and graph.outputs)):
         raise ModelError(
             f"{name} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs.", _CLASSIFIER
         )
-    for tensor in (*ends, graph.tensors[graph.outputs[0]]):
+    for tensor in (*ends, *(graph.tensors[i] for i in graph.outputs)):
         if tensor.dtype != "FLOAT32":
             raise ModelError(
                 f"{name} has {tensor.dtype} at {tensor.name}, where FLOAT32 is needed.",

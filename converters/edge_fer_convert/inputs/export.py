@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
-import traceback
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,26 +19,30 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edge_fer import errors
-from edge_fer.errors import EdgeFerError, MissingExtra, ModelError
-from edge_fer_convert.child import child_environment, scratch_folder
+from edge_fer.errors import MissingExtra, ModelError
 from edge_fer_convert.inputs.accepted import check_picture, check_scores
 from edge_fer_convert.inputs.imports import import_float
 from edge_fer_convert.inputs.source import Form, Source
+from edge_fer_convert.inputs.tensorflow_child import (
+    INSTALL,
+    LEGACY_KERAS,
+    SavedByKeras2,
+    first_line,
+    no_operators,
+    run_child,
+    work_as_child,
+)
 
-__all__ = ["Exported", "export", "require_extra"]
+__all__ = ["Exported", "export", "load_keras", "require_extra"]
 
-_INSTALL = "Install it with: pip install 'edge-fer[convert]'"
 _CLASSIFIER = "edge-fer converts classifiers: one picture in, one score per class out."
 _CUSTOM = (
     "Custom, subclassed and Lambda layers come through as a SavedModel: load it where their code "
     "is, and write one with model.export('folder')."
 )
-_LAST_LINES = 5
 _WRAPPED = "Exception encountered:"
 _SIGNATURE = "serving_default"
 _SUFFIXES = {"keras": (".keras",), "h5": (".h5", ".hdf5")}
-_LEGACY = "tf_keras"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ def require_extra(form: Form = "keras") -> None:
     keras = () if form == "tflite" else ("tensorflow", "keras")
     for module in (*keras, "ai_edge_litert"):
         if find_spec(module) is None:
-            raise MissingExtra(f"Converting needs {module}, which is not installed.", _INSTALL)
+            raise MissingExtra(f"Converting needs {module}, which is not installed.", INSTALL)
 
 
 def export(source: Source, *, on_log: Callable[[str], None] = lambda line: None) -> Exported:
@@ -106,89 +108,38 @@ def _flatbuffer(source: Source, on_log: Callable[[str], None]) -> tuple[bytes, d
         return source.path.read_bytes(), {}
     try:
         return _child(source, "keras", on_log)
-    except _SavedByKeras2 as refused:
-        if find_spec(_LEGACY) is None:
+    except SavedByKeras2 as refused:
+        if find_spec(LEGACY_KERAS) is None:
             raise MissingExtra(
                 f"{refused.message} Keras 2 saved it, and loading that needs tf-keras.",
                 "Install it with: pip install tf-keras",
             ) from refused
         on_log(f"{refused.message} Trying tf-keras, because Keras 2 saved it.")
-    return _child(source, _LEGACY, on_log)
-
-
-class _SavedByKeras2(ModelError):
-    """Keras 3 cannot load it, and its predecessor may."""
+    return _child(source, LEGACY_KERAS, on_log)
 
 
 def _child(
     source: Source, keras: str, on_log: Callable[[str], None]
 ) -> tuple[bytes, dict[str, str]]:
-    with scratch_folder() as folder:
-        model = str(source.path.resolve())
-        command = [sys.executable, "-P", "-m", __name__, source.form, keras, model, str(folder)]
-        done = subprocess.run(
-            command,
-            env=child_environment(str(folder), legacy_keras=keras == _LEGACY),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        lines = done.stdout.decode(errors="replace").splitlines()
-        for line in lines:
-            on_log(line)
-        return _result(source.path, folder, done.returncode, lines)
-
-
-def _result(model: Path, folder: Path, code: int, lines: list[str]) -> tuple[bytes, dict[str, str]]:
-    refused = folder / "error.json"
-    if refused.exists():
-        stated = json.loads(refused.read_text())
-        kind = _SavedByKeras2 if stated["saved_by_keras_2"] else getattr(errors, stated["type"])
-        raise kind(stated["message"], stated["remedy"])
-    if code != 0:
-        last = " | ".join(lines[-_LAST_LINES:])
-        raise ModelError(
-            f"TensorFlow gave up on {model} (exit {code}): {last or 'it said nothing'}",
-            "Run it again with -v to see everything that TensorFlow said.",
-        )
-    return (folder / "float.tflite").read_bytes(), json.loads((folder / "info.json").read_text())
+    words = (source.form, keras)
+    return run_child(
+        __name__, words, source.path, legacy_keras=keras == LEGACY_KERAS, on_log=on_log
+    )
 
 
 def _main(form: Form, keras: str, model: Path, folder: Path) -> int:
-    """The child: writes float.tflite and info.json, or error.json."""
-    try:
-        try:
-            library = import_module(keras)
-            tf = import_module("tensorflow")
-        except ImportError as err:
-            raise MissingExtra(f"TensorFlow cannot be loaded ({err}).", _INSTALL) from err
-        software = {"tensorflow": tf.__version__}
+    def work(library: Any, tf: Any) -> tuple[bytes, bool]:
         if form == "savedmodel":
-            flatbuffer = _of_saved_model(tf, model)
-        else:
-            software = {keras.replace("_", "-"): library.__version__, **software}
-            flatbuffer = _of_keras(library, tf, model, folder, form)
-        (folder / "float.tflite").write_bytes(flatbuffer)
-        (folder / "info.json").write_text(json.dumps(software))
-    except EdgeFerError as err:
-        traceback.print_exc()
-        retry = isinstance(err, _SavedByKeras2) and keras != _LEGACY
-        stated = {
-            "type": "ModelError" if isinstance(err, ModelError) else type(err).__name__,
-            "message": err.message,
-            "remedy": err.remedy,
-            "saved_by_keras_2": retry,
-        }
-        (folder / "error.json").write_text(json.dumps(stated))
-        return 1
-    return 0
+            return _of_saved_model(tf, model), False
+        return _of_keras(library, tf, model, folder, form), True
+
+    return work_as_child(keras, folder, work)
 
 
 def _of_keras(library: Any, tf: Any, model: Path, folder: Path, form: Form) -> bytes:
     if form == "h5":
         _check_whole(model)
-    loaded = _load(library, model, folder, form)
+    loaded = load_keras(library, model, folder, form)
     shape = _classifier(loaded, model)
     try:
         # A batch of one, for good: every shape in the graph becomes static.
@@ -196,10 +147,15 @@ def _of_keras(library: Any, tf: Any, model: Path, folder: Path, form: Form) -> b
         fixed = library.Model(picture, loaded(picture, training=False), name="classifier")
         return bytes(tf.lite.TFLiteConverter.from_keras_model(fixed).convert())
     except Exception as err:  # the converter raises whatever MLIR said
-        raise _no_operators(model, err) from err
+        raise no_operators(model, err) from err
 
 
-def _load(library: Any, model: Path, folder: Path, form: Form) -> Any:
+def load_keras(library: Any, model: Path, folder: Path, form: Form) -> Any:
+    """A Keras model from its file.
+
+    Raises:
+        ModelError: Keras cannot load it.
+    """
     suffixes = _SUFFIXES[form]
     named = model
     if model.suffix not in suffixes:  # Keras goes by the name
@@ -208,7 +164,7 @@ def _load(library: Any, model: Path, folder: Path, form: Form) -> Any:
     try:
         return library.models.load_model(named, compile=False)
     except Exception as err:  # Keras raises whatever its layers raise
-        kind = _SavedByKeras2 if _saved_by(model, form).startswith("2.") else ModelError
+        kind = SavedByKeras2 if _saved_by(model, form).startswith("2.") else ModelError
         raise kind(f"Keras cannot load {model}: {_innermost(err)}.", _CUSTOM) from err
 
 
@@ -254,7 +210,7 @@ def _of_saved_model(tf: Any, model: Path) -> bytes:
         loaded = tf.saved_model.load(str(model))
     except Exception as err:  # TensorFlow raises whatever its files and operators raise
         raise ModelError(
-            f"TensorFlow cannot load {model}: {_first_line(err)}",
+            f"TensorFlow cannot load {model}: {first_line(err)}",
             "Copy the whole folder again, variables included, or write it again: "
             "model.export('folder').",
         ) from err
@@ -280,7 +236,7 @@ def _of_saved_model(tf: Any, model: Path) -> bytes:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], loaded)
         return bytes(converter.convert())
     except Exception as err:  # the converter raises whatever MLIR said
-        raise _no_operators(model, err) from err
+        raise no_operators(model, err) from err
 
 
 def _check_ends(types: list[str], outputs: int, model: Path) -> None:
@@ -301,22 +257,10 @@ def _check_scores(shape: Sequence[int | None], model: Path) -> None:
         check_scores(shape, str(model))
 
 
-def _no_operators(model: Path, err: Exception) -> ModelError:
-    return ModelError(
-        f"TensorFlow Lite has no operators for {model}: {_first_line(err)}",
-        "Run it again with -v for all of it; replace the layer that it names.",
-    )
-
-
 def _innermost(err: Exception) -> str:
     """Keras wraps what was wrong with a layer in what that means for the model, with advice."""
-    said = _first_line(str(err).rpartition(_WRAPPED)[2].strip("' ") or type(err).__name__)
+    said = first_line(str(err).rpartition(_WRAPPED)[2].strip("' ") or type(err).__name__)
     return re.split(r"\.? (?:Make sure|Please ensure|Full object config)", said)[0].rstrip(".")
-
-
-def _first_line(err: Exception | str) -> str:
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return lines[0] if lines else type(err).__name__
 
 
 if __name__ == "__main__":

@@ -15,17 +15,18 @@ from numpy.typing import NDArray
 from edge_fer.backends import open_backend
 from edge_fer.classifier import Classifier
 from edge_fer.contract import Golden, ModelContract, Quantisation
+from edge_fer.detectors.network import NetworkDetector
 from edge_fer.errors import ModelError
 from edge_fer.modelfile import ModelFile, embed, read_model
 from edge_fer.types import Image
 from edge_fer_convert.child import scratch_folder
 from edge_fer_convert.graph import Graph
-from edge_fer_convert.int8.golden import steady_pixels
+from edge_fer_convert.int8.golden import allowed_steps, steady_pixels, stored
 from edge_fer_convert.int8.quantise import quantise
 from edge_fer_convert.int8.verify import check_full_integer, tensor_quantisation
 from edge_fer_convert.measuring.ranges import Ranges
 
-__all__ = ["Candidate", "Finished", "open_classifier"]
+__all__ = ["Candidate", "Finished", "open_classifier", "open_detector"]
 
 _CHUNK = 64
 
@@ -70,11 +71,13 @@ class Candidate:
         int8 = quantise(flatbuffer, ranges, per_tensor_dense=per_tensor_dense)
         graph = Graph.read(int8)
         check_full_integer(graph)
+        # The heads of a detector have a scale each, which stand in the graph.
+        one = contract.detection is None
         quantisation = Quantisation(
             scheme="int8",
             recipe=recipe,
             input=tensor_quantisation(graph.tensors[graph.inputs[0]]),
-            output=tensor_quantisation(graph.tensors[graph.outputs[0]]),
+            output=tensor_quantisation(graph.tensors[graph.outputs[0]]) if one else None,
         )
         return cls(flatbuffer=int8, contract=contract.with_(quantisation=quantisation))
 
@@ -88,7 +91,7 @@ class Candidate:
             on_done: told how many pictures have been run.
         """
         parts = []
-        with open_classifier(self._bare(Path("candidate"))) as classifier:
+        with open_classifier(self.bare(Path("candidate"))) as classifier:
             for start in range(0, len(pixels), _CHUNK):
                 parts.append(classifier.probabilities(pixels[start : start + _CHUNK]))
                 on_done(min(start + _CHUNK, len(pixels)))
@@ -104,9 +107,10 @@ class Candidate:
         Raises:
             ModelError: what was read back does not compute the same.
         """
-        pixels = steady_pixels(self._bare(path))
-        with open_classifier(self._bare(path)) as classifier:
-            golden = Golden.of(pixels, classifier.raw(pixels))
+        pixels = steady_pixels(self.bare(path))
+        with open_model(self.bare(path)) as opened:
+            golden = Golden.of(stored(pixels, self.contract), opened.raw(pixels))
+        golden = golden.model_copy(update={"max_steps": allowed_steps(self.bare(path), pixels)})
         contract = self.contract.with_(golden=golden, **measured)
         data = embed(self.flatbuffer, contract)
         with scratch_folder() as folder:
@@ -119,8 +123,8 @@ class Candidate:
             contract=read_back.contract,
             sha256=hashlib.sha256(data).hexdigest(),
         )
-        with open_classifier(model) as classifier:
-            found = classifier.golden_error()
+        with open_model(model) as opened:
+            found = opened.golden_error()
         if found is None or found[1] != 0 or contract.to_json() != model.contract.to_json():
             raise ModelError(
                 f"The model that would become {path} does not compute what was measured ({found}).",
@@ -128,10 +132,27 @@ class Candidate:
             )
         return Finished(model=model, data=data)
 
-    def _bare(self, path: Path) -> ModelFile:
+    def bare(self, path: Path) -> ModelFile:
+        """As a model file that was never written."""
         return ModelFile(path=path, flatbuffer=self.flatbuffer, contract=self.contract, sha256="")
 
 
 def open_classifier(model: ModelFile) -> closing[Classifier]:
     """A model in LiteRT on one thread, closed at the end of the ``with`` block."""
     return closing(Classifier(model, open_backend("litert", model.flatbuffer)))
+
+
+def open_detector(model: ModelFile, *, min_score: float | None = None) -> closing[NetworkDetector]:
+    """A detector in LiteRT on one thread, closed at the end of the ``with`` block.
+
+    Args:
+        model: of a contract for face detection.
+        min_score: what a face must score; None: as the contract says.
+    """
+    backend = open_backend("litert", model.flatbuffer)
+    return closing(NetworkDetector(model, backend, min_score=min_score))
+
+
+def open_model(model: ModelFile) -> closing[Classifier] | closing[NetworkDetector]:
+    """Either, by its task."""
+    return open_classifier(model) if model.contract.detection is None else open_detector(model)

@@ -15,18 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.backends._interpreter import InterpreterBackend
-from edge_fer.classifier import Classifier
-from edge_fer.contract import InputSpec
+from edge_fer.contract import InputSpec, ModelContract
+from edge_fer.loaded import LoadedModel
 from edge_fer.modelfile import ModelFile
 from edge_fer.types import Image
+from edge_fer_convert.graph import Graph
 
-__all__ = ["golden_pixels", "steady_pixels"]
+__all__ = ["allowed_steps", "golden_pixels", "steady_pixels", "stored"]
 
 # Squares across each picture: smooth blobs of several sizes, at the end noise of single pixels.
 # Four, because each costs a 48x48 model 3 KB, and the smallest models have 100.
 _GRIDS = (2, 4, 9, 0)
 _SEED = 20_260_131
 _VARIANTS = 24  # how many pictures of each kind are tried
+_DETECTOR_VARIANTS = 3  # none of them is steady, and each takes seconds
+_MOST_VALUES = 1 << 14  # of the heads of a detector, likewise
 _MOST_BYTES = 1 << 18  # keeps the contract of a large-input model small
 
 
@@ -36,19 +39,64 @@ def steady_pixels(model: ModelFile) -> Image:
     Of each kind the first variant on which all kernels agree within one step of the int8 output;
     where there is none, the one on which they differ least. A float model takes the first.
     """
-    spec = model.contract.input
-    best = golden_pixels(spec)
+    best = _variant(model, 0)
     if model.contract.quantisation.scheme != "int8":
         return best
     spread = _spread(model, best)
-    for variant in range(1, _VARIANTS):
+    tried = _VARIANTS if model.contract.detection is None else _DETECTOR_VARIANTS
+    for variant in range(1, tried):
         if spread.max() <= 1:
             break
-        others = golden_pixels(spec, variant)
+        others = _variant(model, variant)
         theirs = _spread(model, others)
         better = np.maximum(theirs, 1) < np.maximum(spread, 1)
         best[better], spread[better] = others[better], theirs[better]
     return best
+
+
+def allowed_steps(model: ModelFile, pixels: Image) -> int:
+    """How far a device may be from the outputs of these pictures, in steps of int8.
+
+    One for a classifier. Over the fifty layers of a detector correct kernels drift apart by more,
+    whatever the picture (measured on blazeface-full: 13 to 24 steps): twice what LiteRT's own
+    do here. What is computed in another way altogether is off by far more.
+    """
+    contract = model.contract
+    if contract.detection is None or contract.quantisation.scheme != "int8":
+        return 1
+    return max(1, 2 * int(_spread(model, pixels).max()))
+
+
+def stored(pixels: Image, contract: ModelContract) -> Image:
+    """Golden pictures as they stand in a contract: of blocks of equal pixels, one of each."""
+    block = _block(contract)
+    return np.ascontiguousarray(pixels[:, ::block, ::block])
+
+
+def _variant(model: ModelFile, variant: int) -> Image:
+    """Pictures of each kind; for a detector fewer, and of blocks.
+
+    Its input and its heads are some ten times as large as a classifier's, and in base64 they would
+    outgrow its weights.
+    """
+    contract, block = model.contract, _block(model.contract)
+    if contract.detection is None:
+        return golden_pixels(contract.input, variant)
+    spec = contract.input.model_copy(
+        update={"height": contract.input.height // block, "width": contract.input.width // block}
+    )
+    heads = Graph.read(model.flatbuffer)
+    values = sum(int(np.prod(heads.tensors[i].shape)) for i in heads.outputs)
+    pixels = golden_pixels(spec, variant)[: max(1, _MOST_VALUES // values)]
+    return pixels.repeat(block, axis=1).repeat(block, axis=2)
+
+
+def _block(contract: ModelContract) -> int:
+    """Across, in pixels."""
+    if contract.detection is None:
+        return 1
+    sides = contract.input.height, contract.input.width
+    return next(b for b in (8, 4, 2, 1) if all(side % b == 0 for side in sides))
 
 
 def _spread(model: ModelFile, pixels: Image) -> NDArray[np.int64]:
@@ -67,8 +115,8 @@ def _spread(model: ModelFile, pixels: Image) -> NDArray[np.int64]:
             num_threads=1,
             experimental_op_resolver_type=kernels,
         )
-        with closing(Classifier(model, InterpreterBackend(make, kernels.name))) as classifier:
-            answers.append(classifier.raw(pixels).astype(np.int64))
+        with closing(LoadedModel(model, InterpreterBackend(make, kernels.name))) as opened:
+            answers.append(opened.raw(pixels).astype(np.int64))
     together = np.stack(answers)
     return np.asarray((together.max(axis=0) - together.min(axis=0)).max(axis=1), np.int64)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files as resources
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from edge_fer_convert.graph import Graph
 from edge_fer_convert.int8.verify import graph_summary
 from edge_fer_convert.measuring.ranges import Ranges
 from edge_fer_convert.reporting import charts
-from edge_fer_convert.reporting.layers import LayerError, short_name, worst
+from edge_fer_convert.reporting.layers import LayerError, worst
+from edge_fer_convert.reporting.page import GENERATOR, layer_rows, page_environment
 
 if TYPE_CHECKING:
     from edge_fer_convert.inputs.source import Source
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["GENERATOR", "SCHEMA", "as_html", "as_json", "document"]
 
 SCHEMA = "edge-fer/convert/1"
-GENERATOR = '<meta name="generator" content="edge-fer convert">'
 _TEMPLATE = "report.html.jinja"
 _PARTS = ("rungs", "chosen", "layers", "hurting", "confusion", "stability", "sweep", "lint")
 _MORE_PARTS = ("edgetpu", "formats", "input_range", "plain")
@@ -143,46 +142,27 @@ def as_html(report: dict[str, Any]) -> str:
 
     Sections whose part is missing or null are left out, so that older documents have a page too.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(
-            lambda name: (resources(__package__) / name).read_text(encoding="utf-8")
-        ),
-    )
-    environment.filters |= {
-        "percent": lambda share: "-" if share is None else f"{100 * share:.2f} %",
-        "signed": _signed,
-        "kib": lambda count: "-" if count is None else f"{count / 1024:.0f} KiB",
-        "ms": lambda value: "-" if value is None else f"{value:.3g} ms",
-        "short": lambda value: "-" if value is None else f"{value:.3g}",
-    }
     report = {**dict.fromkeys((*_PARTS, *_MORE_PARTS)), **report}
     chosen, light = report["chosen"], report["calibration"].get("brightness")
     low, high = report["accuracy"]["ci95_points"]
     drop, limit = report["accuracy"]["drop_points"], report["budget"]["max_drop"]
-    return environment.get_template(_TEMPLATE).render(
-        r=report,
-        generator=Markup(GENERATOR),  # noqa: S704 - a constant
-        axis=charts.drop_axis(drop, low, high, limit),
-        classes=_class_rows(report),
-        taken=next((g for g in report["rungs"] or () if g["name"] == chosen), None),
-        trade_offs=_trade_offs(report),
-        layers=_layer_rows(report),
-        heat_maps=_heat_maps(report["confusion"]),
-        brightness=charts.brightness(light) if light else "",
-        sweeps=_sweeps(report["sweep"]),
-        ranges=_range_rows(report["input_range"]),
+    return (
+        page_environment()
+        .get_template(_TEMPLATE)
+        .render(
+            r=report,
+            generator=Markup(GENERATOR),  # noqa: S704 - a constant
+            axis=charts.drop_axis(drop, low, high, limit),
+            classes=_class_rows(report),
+            taken=next((g for g in report["rungs"] or () if g["name"] == chosen), None),
+            trade_offs=_trade_offs(report),
+            layers=layer_rows(report),
+            heat_maps=_heat_maps(report["confusion"]),
+            brightness=charts.brightness(light) if light else "",
+            sweeps=_sweeps(report["sweep"]),
+            ranges=_range_rows(report["input_range"]),
+        )
     )
-
-
-def _signed(points: float | None) -> str:
-    shown = 0.0 if points is None else round(points, 2)
-    return "-" if points is None else f"{shown:+.2f}" if shown else "0.00"
 
 
 def _trade_offs(report: dict[str, Any]) -> list[Markup]:
@@ -220,22 +200,6 @@ def _trade_offs(report: dict[str, Any]) -> list[Markup]:
         if points:
             drawn.append(charts.trade_off(points, unit=unit, title=title, limit=limit))
     return drawn
-
-
-def _layer_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per layer: a name that fits, its place among those that hurt, a bar."""
-    layers = report["layers"] or []
-    most = max((layer["sqnr_db"] or 0.0 for layer in layers), default=0.0) or 1.0
-    rank = {index: place for place, index in enumerate(report["hurting"] or (), 1)}
-    return [
-        {
-            **layer,
-            "name": short_name(layer["tensor"]),
-            "rank": rank.get(layer["index"]),
-            "bar": round(100 * max(0.0, layer["sqnr_db"] or 0.0) / most, 2),
-        }
-        for layer in layers
-    ]
 
 
 def _heat_maps(confusion: Mapping[str, Any] | None) -> list[Markup]:
