@@ -63,7 +63,7 @@ def test_what_it_was_made_from_is_recorded() -> None:
     assert contract.provenance["trained_on"] == record["trained_on"]
     report = json.loads((folder / "face.report.json").read_text())
     sha256 = hashlib.sha256((folder / "face.keras").read_bytes()).hexdigest()
-    assert report["source"]["sha256"] == sha256
+    assert report["model"]["sha256"] == contract.provenance["converted_from_sha256"] == sha256
 
 
 def test_group_photos_and_scenes_without_faces(shared: Path) -> None:

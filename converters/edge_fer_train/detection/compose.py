@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edge_fer.types import Image
 from edge_fer_train.detection.network import KEYPOINTS
+from edge_fer_train.detection.pasting import light_of, of_centres, stencil
 from edge_fer_train.detection.shaking import cover, shake
 from edge_fer_train.detection.targets import Truth
 
@@ -192,11 +193,11 @@ class Composer:
         if chance < 0.65:
             under = self._background(rng)
             how = cv2.BORDER_TRANSPARENT
-            laid = cv2.warpAffine(source, _of_centres(matrix), size, dst=under, borderMode=how)
+            laid = cv2.warpAffine(source, of_centres(matrix), size, dst=under, borderMode=how)
             return np.asarray(laid, np.uint8)
         how = cv2.BORDER_CONSTANT if chance < 0.9 else cv2.BORDER_REPLICATE
         level = float(rng.choice([0, 0, 0, 114, 255]))
-        moved = cv2.warpAffine(source, _of_centres(matrix), size, borderMode=how, borderValue=level)
+        moved = cv2.warpAffine(source, of_centres(matrix), size, borderMode=how, borderValue=level)
         return np.asarray(moved, np.uint8)
 
     def _background(self, rng: np.random.Generator) -> Image:
@@ -345,50 +346,16 @@ class Composer:
                 np.ascontiguousarray(image), (small, small), interpolation=cv2.INTER_AREA
             )
             local = local @ np.diag([size / small, size / small, 1.0])
-        alpha = _stencil(image.shape[0], (mx, my, whole), inner, rng)
-        local, box = _of_centres(local), (int(right - left), int(bottom - top))
+        alpha = stencil(image.shape[0], (mx, my, whole), inner, rng)
+        local, box = of_centres(local), (int(right - left), int(bottom - top))
         whole_image = np.ascontiguousarray(image)
         warped = cv2.warpAffine(whole_image, local, box, borderMode=cv2.BORDER_REPLICATE)
         new = np.asarray(warped, np.uint8)
         shown = np.asarray(cv2.warpAffine(alpha, local, box), np.float32)
-        gain, added = _light_of(region, new, rng)
+        gain, added = light_of(region, new, rng)
         mixed = region + shown * (new * gain + added - region)
         region[...] = np.clip(mixed, 0, 255).astype(np.uint8)
         return np.asarray(points * size @ linear.T + matrix[:, 2], np.float32)
-
-
-def _stencil(
-    size: int, square: tuple[float, float, float], inner: bool, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """How much of the crop shows, ``float32[size, size]``: an ellipse or a square, feathered."""
-    y, x = np.mgrid[:size, :size].astype(np.float32) / size + 0.5 / size
-    mx, my, side = square
-    if inner or rng.random() < 0.45:
-        wide, high = (0.40, 0.50) if inner else (0.45, 0.56)
-        far = np.hypot((x - mx) / (wide * side), (y - my - 0.03 * side) / (high * side))
-        soft = rng.uniform(0.08, 0.3)
-        return np.asarray(((1 + soft / 2 - far) / soft).clip(0, 1), np.float32)
-    edge = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y))
-    soft = rng.uniform(0.02, 0.2)
-    return np.asarray((edge / soft).clip(0, 1), np.float32)
-
-
-def _light_of(region: Image, new: Image, rng: np.random.Generator) -> tuple[float, float]:
-    """Gain and offset that bring a face part of the way to the light of where it goes."""
-    share = rng.uniform(0, 0.9)
-    have, want = float(new.std()) + 1, float(region.std()) + 1
-    gain = 1 + share * (min(max(want / have, 0.5), 1.6) - 1)
-    mean = float(new.mean())
-    return gain, (1 - gain) * mean + share * 0.8 * (float(region.mean()) - mean)
-
-
-def _of_centres(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A map of places as OpenCV takes it: its places are those of pixel centres, half a pixel off.
-
-    Without this a mirrored picture lies up to two pixels beside its labels.
-    """
-    half = np.array([0.5, 0.5])
-    return np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ half - half])
 
 
 def _touches(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> bool:
