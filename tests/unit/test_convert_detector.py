@@ -18,6 +18,7 @@ from tiny_tflite import tiny_contract, tiny_float
 from edge_fer.contract import Golden
 from edge_fer.detectors.fake import FakeDetector
 from edge_fer.errors import ConfigError, DataError, ModelError
+from edge_fer.evaluation.boxes import SceneSet
 from edge_fer.modelfile import embed
 from edge_fer.models.catalogue import CATALOGUE
 from edge_fer.types import Box, Face, Frame
@@ -27,7 +28,9 @@ from edge_fer_convert.calibration.letterboxed import (
     part_scenes,
     read_scenes,
 )
+from edge_fer_convert.detection.accuracy import PrecisionDrop
 from edge_fer_convert.detection.agreement import Agreement, compare_detectors
+from edge_fer_convert.detection.budget import judge_detector
 from edge_fer_convert.detection.command import read_size
 from edge_fer_convert.detection.heads import heads_of, too_coarse
 from edge_fer_convert.detection.source import read_detector
@@ -335,3 +338,47 @@ def test_a_size_is_width_by_height() -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="input-size"):
         read_size(text)
+
+
+# Budget
+
+
+def judged(
+    max_drop: float | None, drop: float, low: float, high: float, moved: float = 0.0
+) -> tuple[str | None, str]:
+    found = agreement((face(0, 0, 20),), (face(moved, 0, 20),))
+    scenes = SceneSet(path="boxes.zip", sha256="0", labelled=True, scenes=())
+    figures = {"ap50": 0.5, "ap30": 0.6, "faces": 300}
+    accuracy = PrecisionDrop(
+        scenes=scenes,
+        float32=figures,
+        int8={**figures, "ap50": 0.5 - drop / 100},
+        drop_points=drop,
+        ci95_points=(low, high),
+    )
+    return judge_detector(max_drop, found, accuracy, "")
+
+
+def test_the_interval_says_whether_the_budget_is_kept() -> None:
+    assert judged(1.0, 0.2, -0.5, 0.9)[0] == "pass"
+    assert judged(None, 5.0, 4.0, 6.0)[0] == "pass"
+    verdict, words = judged(1.0, 0.9, -0.5, 2.0)
+    assert verdict == "not_distinguishable"
+    assert "cannot be told from 300 faces" in words
+    verdict, words = judged(1.0, 2.0, 1.1, 3.0)
+    assert verdict == "fail"
+    assert "beyond the 1 allowed" in words
+
+
+def test_boxes_that_moved_too_far_fail_whatever_the_precision() -> None:
+    verdict, words = judged(None, 0.0, -1.0, 1.0, moved=1.0)  # 19 / 21
+    assert verdict == "fail"
+    assert "overlap by 0.905" in words
+    assert judged(None, 0.0, -1.0, 1.0, moved=0.5)[0] == "pass"
+
+
+def test_no_face_in_common_and_coarse_scores_fail() -> None:
+    assert judge_detector(1.0, agreement((), ()), None, "")[0] == "fail"
+    same = agreement((face(0, 0, 20),), (face(0, 0, 20),))
+    assert judge_detector(1.0, same, None, "")[0] == "pass"
+    assert judge_detector(1.0, same, None, "Too coarse.") == ("fail", "Too coarse.")

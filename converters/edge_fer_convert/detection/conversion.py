@@ -14,7 +14,6 @@ from edge_fer.errors import BudgetMissed, ConfigError, DataError, ModelError
 from edge_fer.evaluation.boxes import SceneSet
 from edge_fer.evaluation.boxes import read_scenes as read_labelled
 from edge_fer.evaluation.detector import views
-from edge_fer.evaluation.drop import Verdict
 from edge_fer.preprocess import to_real
 from edge_fer.types import Frame
 from edge_fer_convert.calibration.letterboxed import (
@@ -27,9 +26,10 @@ from edge_fer_convert.calibration.letterboxed import (
 from edge_fer_convert.climbing.recipe import LADDER, load_recipe
 from edge_fer_convert.detection.accuracy import PrecisionDrop, measure_precision
 from edge_fer_convert.detection.agreement import Agreement, compare_detectors
+from edge_fer_convert.detection.budget import LEAST_OVERLAP, judge_detector
 from edge_fer_convert.detection.heads import heads_of, too_coarse
 from edge_fer_convert.detection.making import DETECTOR, make_detectors
-from edge_fer_convert.detection.request import LEAST_OVERLAP, DetectorRequest
+from edge_fer_convert.detection.request import DetectorRequest
 from edge_fer_convert.detection.source import DetectorSource, read_detector
 from edge_fer_convert.graph import Graph
 from edge_fer_convert.inputs.export import require_extra
@@ -80,7 +80,7 @@ def convert_detector(request: DetectorRequest, listener: Listener) -> dict[str, 
     agreement = _agreement(ready, int8, listener)
     accuracy = _accuracy(ready, int8, listener)
     heads = heads_of(Graph.read(int8.flatbuffer), contract)
-    verdict, words = _judged(request, agreement, accuracy, too_coarse(heads))
+    verdict, words = judge_detector(request.max_drop, agreement, accuracy, too_coarse(heads))
     if verdict == "fail":
         files = files.rejected()
     metrics = () if accuracy is None else (accuracy.metric(agreement.quality),)
@@ -272,38 +272,3 @@ def _accuracy(ready: _Ready, int8: Candidate, listener: Listener) -> PrecisionDr
         ready.labelled,
         on_step=lambda done, total: listener.progress("measuring average precision", done, total),
     )
-
-
-def _judged(
-    request: DetectorRequest, agreement: Agreement, accuracy: PrecisionDrop | None, coarse: str
-) -> tuple[Verdict, str]:
-    """Held against the budget, as a classifier is: what an interval leaves open is no failure."""
-    problems = [coarse] if coarse else []
-    said = []
-    overlap = agreement.median_overlap
-    if overlap is None:
-        problems.append("Not one face was found by both the float and the int8 detector.")
-    else:
-        said.append(
-            f"The two boxes of a face overlap by {overlap:.3f} (median of {len(agreement.pairs)} "
-            f"faces; at least {LEAST_OVERLAP:g} wanted)."
-        )
-        if not overlap >= LEAST_OVERLAP:
-            problems.append(said[-1])
-    verdict: Verdict = "pass"
-    if accuracy is not None:
-        low, high = accuracy.ci95_points
-        said.append(
-            f"AP50 goes from {100 * accuracy.float32['ap50']:.2f} % to "
-            f"{100 * accuracy.int8['ap50']:.2f} %: drop {accuracy.drop_points:+.2f} points, "
-            f"95 % interval {low:+.2f} to {high:+.2f}."
-        )
-        if request.max_drop is not None and low > request.max_drop:
-            problems.append(f"{said[-1]} All of it is beyond the {request.max_drop:g} allowed.")
-        elif request.max_drop is not None and high > request.max_drop:
-            verdict = "not_distinguishable"
-            said.append(
-                f"Whether that is within the {request.max_drop:g} points allowed cannot be told "
-                f"from {accuracy.float32['faces']} faces."
-            )
-    return ("fail", " ".join(problems)) if problems else (verdict, " ".join(said))

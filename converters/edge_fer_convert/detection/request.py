@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LEAST_OVERLAP", "DetectorRequest"]
-
-LEAST_OVERLAP = 0.94
-"""Median overlap of float and int8 boxes of a face, below which an int8 detector is refused."""
+__all__ = ["DetectorRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
