@@ -33,6 +33,7 @@ from edge_fer_convert.targets.target import load_target
 
 pytest.importorskip("ai_edge_quantizer", reason="the extra convert is not installed")
 
+pytestmark = pytest.mark.slow
 # What `edge-fer convert` aims at when it is told nothing else.
 BUDGET = Budget(max_drop=0.5, max_class_drop=3.0, min_agreement=0.98)
 RECIPES = [load_recipe(name) for name in LADDER]
