@@ -84,7 +84,7 @@ def convert(
         typer.Option(
             metavar="FILE|NAME",
             help="Without MODEL: the detector to convert, a float .tflite or a .keras file. With "
-            "MODEL: what finds the faces of --scenes (haar).",
+            "MODEL: what finds the faces of --scenes (face).",
         ),
     ] = None,
     evaluate: Annotated[
@@ -111,17 +111,21 @@ def convert(
         ),
     ] = None,
     max_class_drop: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, help="Points of recall that a class with 50 rows or more may lose, from 3 rows."
+            min=0,
+            help="Points of recall that a class with 50 rows or more may lose, from 3 rows. "
+            "Default: 3.",
         ),
-    ] = 3.0,
+    ] = None,
     min_agreement: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, max=1, help="Share of labels that should stay; the ladder climbs for it."
+            min=0,
+            max=1,
+            help="Share of labels that should stay; the ladder climbs for it. Default: 0.98.",
         ),
-    ] = 0.98,
+    ] = None,
     formats: Annotated[
         str | None,
         typer.Option(help="Compare formats in the report: float,fp16,dynamic,int8."),
@@ -183,6 +187,8 @@ def convert(
             formats=formats,
             require_full_mapping=require_full_mapping,
             against=against,
+            max_class_drop=max_class_drop,
+            min_agreement=min_agreement,
         )
         with _listener(talk) as listener:
             report = converted(
@@ -221,13 +227,13 @@ def convert(
         calibration=calibration or 512,
         sweep=sweep,
         scenes=scenes,
-        detector=detector or "haar",
+        detector=detector or "face",
         formats=() if formats is None else parse_formats(formats),
         require_full_mapping=require_full_mapping,
         budget=Budget(
             max_drop=_limit(0.5 if max_drop is None else max_drop),
-            max_class_drop=_limit(max_class_drop),
-            min_agreement=min_agreement,
+            max_class_drop=_limit(3.0 if max_class_drop is None else max_class_drop),
+            min_agreement=0.98 if min_agreement is None else min_agreement,
         ),
         against=against,
         force=force,
@@ -245,7 +251,11 @@ def _limit(points: float) -> float | None:
 
 def _refuse(what: str, **options: object) -> None:
     """Options that were given and mean nothing here."""
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, value in options.items()
+        if value is not None and value is not False
+    ]
     if given:
         raise ConfigError(
             f"{given[0]} is about {what}.",

@@ -27,7 +27,7 @@ class Request:
     calibration: int = 512
     sweep: bool = False
     scenes: Path | None = None
-    detector: str = "haar"
+    detector: str = "face"
     formats: tuple[str, ...] = ()
     require_full_mapping: bool = False
     budget: Budget = field(default_factory=Budget)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["DetectorRequest", "evaluated", "print_detector"]
 
 _SEED = 1001
-_MIN_HEIGHT = 1 / 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +42,12 @@ def evaluated(request: DetectorRequest, talk: Talk) -> dict[str, Any]:
 
     from edge_fer.evaluation.boxes import read_scenes
     from edge_fer.evaluation.conditions import recall_under_conditions
-    from edge_fer.evaluation.detector import Entrant, evaluate_detectors, low_twin
+    from edge_fer.evaluation.detector import MIN_HEIGHT, Entrant, evaluate_detectors, low_twin
 
     # OpenCV's own detectors take their threads from here.
     cv2.setNumThreads(request.threads)
     fit = _frame_size(request.frame)
-    least = _MIN_HEIGHT if request.min_height is None else request.min_height
+    least = MIN_HEIGHT if request.min_height is None else request.min_height
     with ExitStack() as opened:
         detector = _opened(request.detector, request, talk, opened)
         twin = low_twin(request.detector)

@@ -26,7 +26,7 @@ from edge_fer.contract import InputSpec
 from edge_fer.evaluation.boxes import FRAME, SceneSet, View, moved
 from edge_fer.evaluation.corruptions import corrupt
 from edge_fer.evaluation.detection import Scored, one_to_one, overlaps
-from edge_fer.evaluation.detector import MATCH, counts, views
+from edge_fer.evaluation.detector import MATCH, MIN_HEIGHT, counts, views
 from edge_fer.pictures import luma_of
 from edge_fer.types import Box, Detector, Image
 
@@ -191,7 +191,7 @@ def recall_under_conditions(
     *,
     seed: int,
     fit: tuple[int, int] | None = None,
-    min_height: float = 1 / 12,
+    min_height: float = MIN_HEIGHT,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Share of faces found, by detector and condition: ``{"n", "recall", "ci95"}``.

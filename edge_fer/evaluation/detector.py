@@ -34,6 +34,7 @@ from edge_fer.uri import split_query
 __all__ = [
     "LINES",
     "MATCH",
+    "MIN_HEIGHT",
     "SIZES",
     "DetectorEvaluation",
     "Entrant",
@@ -48,6 +49,9 @@ __all__ = [
 LINES = 480
 MATCH = 0.3
 """Least overlap of a found face. Square boxes of a good Haar hit overlap a tight tall one by .5."""
+
+MIN_HEIGHT = 1 / 12
+"""Least size of a face that counts, in heights of the picture: 40 pixels of 480."""
 
 SIZES = ((0, 40), (40, 60), (60, 100), (100, None))
 """Bins of a face's size, lower end included."""
@@ -289,7 +293,7 @@ def evaluate_detectors(
     scenes: SceneSet,
     *,
     fit: tuple[int, int] | None = None,
-    min_height: float = 1 / 12,
+    min_height: float = MIN_HEIGHT,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, DetectorEvaluation]:
     """Show every scene to each of some detectors, frame by frame in turns.

@@ -179,6 +179,13 @@ def test_bad_input_is_said_in_one_line(made: Path, tmp_path: Path, out: Path) ->
         (made / "tiny.tflite", empty, (), 2, ("0 scenes",)),
         (made / "tiny.tflite", tmp_path / "none.zip", (), 2, ("cannot be read",)),
         (made / "tiny.tflite", scenes, ("--evaluate", scenes), 2, ("no labelled face",)),
+        (
+            made / "tiny.tflite",
+            scenes,
+            ("--min-agreement", "0.5", "--max-class-drop", "0"),
+            2,
+            ("--max-class-drop is about", "--min-agreement"),
+        ),
         (made / "tiny.tflite", scenes, ("--input-size", "96x96"), 2, ("only a .keras",)),
         (made / "tiny.tflite", scenes, ("--input-size", "big"), 2, ("--input-size big",)),
         (made / "tiny.tflite", scenes, ("--recipe", "finetuned"), 2, ("fine-tunes",)),

@@ -147,18 +147,19 @@ def test_every_scene_is_seen_once_before_any_is_seen_again(scenes: Path) -> None
     found = chosen(scenes, 100)
     assert len(set(found.scenes)) == 16  # a third of 24 chooses
     assert len(set(found.scenes[:16])) == 16
-    assert len(found.pixels) == 48  # whole, and two parts, of each
-    assert len({(s, v) for s, v in zip(found.scenes, found.views, strict=True)}) == 48
+    assert found.views[:6] == (1.0, 1.0, 0.6, 1.0, 1.0, 0.6)
+    assert len(found.pixels) == 32  # whole, and a part, of each
+    assert len({(s, v) for s, v in zip(found.scenes, found.views, strict=True)}) == 32
     assert found.manifest()["wanted"] == 100
 
 
 def test_a_part_of_a_scene_is_larger_than_the_whole(scenes: Path) -> None:
     """The bright square takes up more of the picture where less of the scene is shown."""
-    found = chosen(scenes, 48)
+    found = chosen(scenes, 32)
     bright = dict.fromkeys(found.views, 0.0)
     for pixels, view in zip(found.pixels, found.views, strict=True):
         bright[view] = max(bright[view], float((pixels > 200).mean()))
-    assert bright[1.0] < bright[0.6] < bright[0.35]
+    assert bright[1.0] < bright[0.6]
 
 
 def test_what_calibrates_neither_chooses_nor_is_evaluated(scenes: Path) -> None:

@@ -13,7 +13,7 @@ from edge_fer.contract import ModelContract
 from edge_fer.errors import BudgetMissed, ConfigError, DataError, ModelError
 from edge_fer.evaluation.boxes import SceneSet
 from edge_fer.evaluation.boxes import read_scenes as read_labelled
-from edge_fer.evaluation.detector import views
+from edge_fer.evaluation.detector import MIN_HEIGHT, counts, views
 from edge_fer.preprocess import to_real
 from edge_fer.types import Frame
 from edge_fer_convert.calibration.letterboxed import (
@@ -205,9 +205,10 @@ def _prepare(request: DetectorRequest, listener: Listener) -> _Ready:
 
 def _labelled(path: Path) -> SceneSet:
     scenes = read_labelled(path)
-    if not any(scene.faces for scene in scenes.scenes):
+    if not any(counts(view, MIN_HEIGHT).any() for view in views(scenes, None, [])):
         raise DataError(
-            f"{path} has no labelled face, so there is no average precision to measure.",
+            f"{path} has no labelled face that is large enough to count, so there is no average "
+            "precision to measure.",
             "Give scenes with a boxes.csv (image, x1, y1, x2, y2), or leave out --evaluate.",
         )
     return scenes
