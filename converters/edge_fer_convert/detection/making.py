@@ -1,7 +1,7 @@
 """Int8 detectors by several recipes, and the one that stays nearest to the float detector.
 
-The recipes are the classifiers' own. They are judged on scenes that neither calibrate nor are
-reported on, by :attr:`~edge_fer_convert.detection.agreement.Agreement.quality`.
+The passes are the classifiers' own. What they make is judged on scenes that do not calibrate, by
+:attr:`~edge_fer_convert.detection.agreement.Agreement.quality`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DETECTOR = Recipe(
     equalise=True,
     ranges=("minmax", "percentile:99.99", "percentile:99.995", "percentile:99.999", "mse"),
 )
-"""Correcting biases costs a minute, and on both BlazeFace files it moved boxes for the worse."""
+"""Without correcting biases: that costs a minute, and both BlazeFace files agree less after it."""
 
 _CHOOSING_SCORE = 0.2  # what is doubtful shows the most of what int8 does
 _BIAS_PICTURES = 12

@@ -2,9 +2,9 @@
 
 The published nets give centre, size and keypoints in one tensor: a few pixels beside a few hundred.
 In int8 they would share a scale, and the offset of a centre, a few pixels, would come in steps of
-one. Measured on blazeface-full: the median overlap with the float boxes is .929 with one head for
-all and .95 with three. The last convolution has its weights by output channel, so taking it apart
-changes nothing that is computed.
+one. Measured on blazeface-full with the same ranges: the median overlap with the float boxes is
+.929 with one head for all and .957 with three. The last convolution has its weights by output
+channel, so taking it apart changes nothing that is computed.
 """
 
 from __future__ import annotations
