@@ -33,6 +33,7 @@ from edge_fer.uri import split_query
 
 __all__ = [
     "LINES",
+    "LOW_SCORE",
     "MATCH",
     "MIN_HEIGHT",
     "SIZES",
@@ -56,8 +57,10 @@ MIN_HEIGHT = 1 / 12
 SIZES = ((0, 40), (40, 60), (60, 100), (100, None))
 """Bins of a face's size, lower end included."""
 
+LOW_SCORE = 0.05
+"""Threshold at which a detector also says what it doubts, for average precision."""
+
 _EYES = 2
-_LOW_SCORE = 0.05
 
 
 def low_twin(uri: str) -> str | None:
@@ -65,7 +68,7 @@ def low_twin(uri: str) -> str | None:
     name, given = split_query(uri)
     if name in DETECTORS and "min_score" not in DETECTORS[name][1]:
         return None
-    return f"{name}?{urlencode({**given, 'min_score': _LOW_SCORE})}"
+    return f"{name}?{urlencode({**given, 'min_score': LOW_SCORE})}"
 
 
 def size_of(face: LabelledBox, lines: int) -> float:
@@ -222,13 +225,16 @@ class DetectorEvaluation:
             },
         }
 
-    def _average_precision(self, name: str, least: float) -> dict[str, Any]:
-        ranking = Ranking.of(
+    def ranking(self, least: float) -> Ranking:
+        """All detections of all scenes; ``least`` is the overlap that makes a hit: 0.5 or 0.3."""
+        return Ranking.of(
             [s.scores for s in self.sights],
             [s.outcomes[least] for s in self.sights],
             [int(s.counted.sum()) for s in self.sights],
         )
-        scored = Scored.precision_of(ranking)
+
+    def _average_precision(self, name: str, least: float) -> dict[str, Any]:
+        scored = Scored.precision_of(self.ranking(least))
         return {name: scored.value, f"{name}_ci95": scored.ci95 and list(scored.ci95)}
 
     def _by_size(self) -> dict[str, dict[str, float | int | None]]:

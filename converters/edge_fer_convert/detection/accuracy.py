@@ -12,15 +12,14 @@ import numpy as np
 
 from edge_fer.contract import Metric
 from edge_fer.evaluation.boxes import SceneSet
-from edge_fer.evaluation.detection import Ranking, bootstrap, interval
-from edge_fer.evaluation.detector import DetectorEvaluation, Entrant, evaluate_detectors
+from edge_fer.evaluation.detection import bootstrap, interval
+from edge_fer.evaluation.detector import LOW_SCORE, Entrant, evaluate_detectors
 from edge_fer_convert.int8.candidate import Candidate, open_detector
 
 __all__ = ["PrecisionDrop", "measure_precision"]
 
 _KINDS = ("float", "int8")
 _AP50 = 0.5
-_LOW_SCORE = 0.05  # of what the detector doubts, as edge-fer evaluate has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +92,12 @@ def measure_precision(
             model = candidate.bare(Path("the detector"))
             return Entrant(
                 detector=stack.enter_context(open_detector(model)),
-                low=stack.enter_context(open_detector(model, min_score=_LOW_SCORE)),
+                low=stack.enter_context(open_detector(model, min_score=LOW_SCORE)),
             )
 
         entrants = {"float": entrant(original), "int8": entrant(int8)}
         found = evaluate_detectors(entrants, scenes, on_step=on_step)
-    rankings = [_ranking(found[kind]) for kind in _KINDS]
+    rankings = [found[kind].ranking(_AP50) for kind in _KINDS]
     before, after = (ranking.average_precision() for ranking in rankings)
     draws = bootstrap(len(found["float"].sights))
     drops = [
@@ -116,15 +115,6 @@ def measure_precision(
         int8=documents["int8"],
         drop_points=100 * (before - after),
         ci95_points=(low, high),
-    )
-
-
-def _ranking(evaluation: DetectorEvaluation) -> Ranking:
-    sights = evaluation.sights
-    return Ranking.of(
-        [s.scores for s in sights],
-        [s.outcomes[_AP50] for s in sights],
-        [int(s.counted.sum()) for s in sights],
     )
 
 
