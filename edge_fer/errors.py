@@ -5,6 +5,7 @@ EdgeFerError            70  internal
 ├── DataError            2  data          a file of pictures or labels that cannot be used
 ├── MissingExtra         3  missing_extra a package that is not installed
 ├── DeviceError          4  device        camera, disk, broker, accelerator or network not there
+│   └── CameraAway                        a live camera gives no frame now; it is being reopened
 ├── ModelError           5  model         no model, truncated, or a contract that cannot be honoured
 ├── BudgetMissed         6  budget        an accuracy or latency budget was not met
 └── Interrupted          7  interrupted   stopped by the user, with a partial result
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 __all__ = [
     "BudgetMissed",
+    "CameraAway",
     "ConfigError",
     "DataError",
     "DeviceError",
@@ -77,6 +79,10 @@ class DeviceError(EdgeFerError, OSError):
 
     exit_code = 4
     code = "device"
+
+
+class CameraAway(DeviceError):
+    """A live camera gives no frame at the moment; it is being reopened, so ask again."""
 
 
 class ModelError(EdgeFerError, ValueError):

@@ -42,6 +42,8 @@ class Frame:
     Attributes:
         luma: ``uint8[H, W]``, the Y plane or gray value.
         colour: ``uint8[H, W, 3]`` in OpenCV's BGR order, or None where the source has none.
+        lores: ``uint8[h, w]``, the same luma scaled down by the camera itself, or None. Detectors
+            may look at it instead; boxes stay in pixels of ``luma``.
         t_ns: when it was taken, monotonic clock, nanoseconds.
         sequence: 0, 1, 2, ... counted by the source, dropped frames included.
         source: what the user called the source, for people to read.
@@ -52,6 +54,7 @@ class Frame:
     t_ns: int
     sequence: int
     source: str
+    lores: Image | None = None
 
     @property
     def width(self) -> int:
@@ -161,7 +164,8 @@ class Camera(Protocol):
         """The next (or newest) frame, or None when the source has ended.
 
         Raises:
-            DeviceError: the source is there but cannot be read now.
+            CameraAway: a live source gives nothing at the moment; ask again, it is being reopened.
+            DeviceError: the source cannot be read.
             DataError: a file source holds something that cannot be decoded.
         """
         ...
@@ -203,7 +207,7 @@ class Sink(Protocol):
     """Takes observations. One verb: ``emit``."""
 
     def emit(self, observation: Observation) -> None:
-        """Accept one observation; once this returns it must not be lost.
+        """Take one observation.
 
         Raises:
             DeviceError: the disk is full or the other side is away.

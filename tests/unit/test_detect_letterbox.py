@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -27,14 +29,51 @@ def test_a_wide_picture_stands_in_the_middle_with_black_above_and_below(
     interpolation: str,
 ) -> None:
     image = noise(480, 640)
-    pixels, placement = letterbox(frame_of(image), gray_spec(192, 192, interpolation=interpolation))
-    how = cv2.INTER_AREA if interpolation == "area" else cv2.INTER_LINEAR
-    expected = cv2.resize(image, (192, 144), interpolation=how)
-    assert np.array_equal(pixels[24:168, :, 0], expected)
-    assert not pixels[:24].any()
-    assert not pixels[168:].any()
+    pixels, placement = letterbox(frame_of(image), gray_spec(256, 256, interpolation=interpolation))
+    halved = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(halved if interpolation == "area" else image, (256, 192))
+    assert np.array_equal(pixels[32:224, :, 0], expected)
+    assert not pixels[:32].any()
+    assert not pixels[224:].any()
     assert placement.source == (0, 0, 640, 480)
-    assert placement.target == (0, 24, 192, 144)
+    assert placement.target == (0, 32, 256, 192)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (1080, 1920), (721, 1283), (97, 131), (64, 64)])
+def test_area_is_near_the_true_average_whatever_the_size(size: tuple[int, int]) -> None:
+    """A ramp with texture comes out as OpenCV's slow averaging over parts of pixels has it."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    waves = 15 * np.sin(40 * x / width) + 15 * np.cos(30 * y / height)
+    image = (50 + 130 * x / width + 40 * y / height + waves).astype(np.uint8)
+    pixels, placement = letterbox(frame_of(image), gray_spec(60, 60, interpolation="area"))
+    left, top, w, h = placement.target
+    _, _, across, down = placement.source
+    assert width - across <= width // 60
+    assert height - down <= max(height, width) // 60
+    average = cv2.resize(image[:down, :across], (w, h), interpolation=cv2.INTER_AREA)
+    found = pixels[top : top + h, left : left + w, 0]
+    assert np.abs(found.astype(int) - average).max() <= 12
+    assert np.abs(found.astype(int) - average).mean() <= 2
+
+
+def test_area_looks_at_every_pixel() -> None:
+    dark = np.zeros((64 * 5, 64 * 5), np.uint8)
+    for y, x in np.random.default_rng(1).integers(0, 64 * 5, (200, 2)):
+        lit = dark.copy()
+        lit[y, x] = 255
+        assert letterbox(frame_of(lit), gray_spec(64, 64, interpolation="area"))[0].any()
+
+
+def test_places_are_found_again_where_whole_blocks_leave_a_rest() -> None:
+    """A bright spot near the far corner of a frame whose size no block divides."""
+    image = np.zeros((1083, 1922), np.uint8)
+    image[980:1000, 1800:1820] = 255
+    pixels, placement = letterbox(frame_of(image), gray_spec(192, 256, interpolation="area"))
+    weights = pixels[..., 0].astype(float)
+    y, x = np.mgrid[: pixels.shape[0], : pixels.shape[1]] + 0.5
+    spot = np.array([(x * weights).sum(), (y * weights).sum()]) / weights.sum()
+    assert np.abs(placement.to_frame(spot) - (1810, 990)).max() < 1.0
 
 
 def test_linear_at_half_the_size_is_a_mean_of_four() -> None:
@@ -164,3 +203,23 @@ def test_there_and_back_again(
     corners = np.array([[tx, ty], [tx + tw, ty + th]])
     if sw and sh:
         assert placement.to_frame(corners).ravel() == pytest.approx([sx, sy, sx + sw, sy + sh])
+
+
+def test_the_whole_frame_is_seen_in_the_cameras_own_small_picture() -> None:
+    """It is the same view; here another one, so that it shows which was used."""
+    large, small = noise(480, 640), noise(240, 320) // 2
+    frame = replace(frame_of(large), lores=small)
+    spec = gray_spec(192, 256, interpolation="area")
+    pixels, placement = letterbox(frame, spec)
+    assert np.array_equal(pixels[..., 0], cv2.resize(small, (256, 192)))
+    assert placement == place(frame_of(large), spec)
+    region = Box(x=100, y=100, w=128, h=96)
+    near, _ = letterbox(frame, spec, region)
+    assert np.array_equal(near, letterbox(frame_of(large), spec, region)[0])
+
+
+@pytest.mark.parametrize("lores", [(120, 160), (240, 240)], ids=["too small", "another view"])
+def test_a_small_picture_that_does_not_serve_is_left_alone(lores: tuple[int, int]) -> None:
+    large, spec = frame_of(noise(480, 640)), gray_spec(192, 256, interpolation="area")
+    seen, _ = letterbox(replace(large, lores=noise(*lores)), spec)
+    assert np.array_equal(seen, letterbox(large, spec)[0])
