@@ -46,6 +46,9 @@ class YuNetDetector:
         ModelError: the file is absent, damaged, or no YuNet.
     """
 
+    keypoints = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+    """What its faces' keypoints are, as in ``DetectionSpec.keypoints``."""
+
     def __init__(
         self,
         *,
