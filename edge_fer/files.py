@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from edge_fer.errors import DeviceError
 
-__all__ = ["atomic_write", "sync_folder", "write_bytes", "write_text"]
+__all__ = ["atomic_write", "service_folder", "sync_folder", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -66,6 +66,18 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def service_folder(variable: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder that systemd made for this service; None where it made none.
+
+    Args:
+        variable: ``STATE_DIRECTORY``, ``RUNTIME_DIRECTORY`` and the like (systemd.exec(5)).
+        environ: with them, or without.
+    """
+    # Several are separated by colons; the first is ours.
+    first = environ.get(variable, "").partition(":")[0]
+    return Path(first) if first else None
 
 
 def _not_written(path: Path, err: OSError) -> DeviceError:

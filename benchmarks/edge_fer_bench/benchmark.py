@@ -13,6 +13,7 @@ from edge_fer.assemble import open_camera, open_classifier, open_detector
 from edge_fer.classifier import Classifier
 from edge_fer.errors import DataError
 from edge_fer.evaluation.data import load
+from edge_fer.machine import read_thermal, rss_peak_mb
 from edge_fer.modelfile import read_model
 from edge_fer.models import find
 from edge_fer.pipeline import Pipeline
@@ -27,11 +28,11 @@ from edge_fer_bench.accuracy import (
 from edge_fer_bench.budgets import Budgets
 from edge_fer_bench.cold_start import ColdStart, measure_cold_start
 from edge_fer_bench.latency import bounded_by, summarise
-from edge_fer_bench.machine import read_machine, rss_peak_mb, software
+from edge_fer_bench.machine import read_machine, software
 from edge_fer_bench.protocol import Protocol, Run, measure
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
 from edge_fer_bench.source import Source
-from edge_fer_bench.thermal import Thermal, read_thermal
+from edge_fer_bench.thermal import Thermal
 
 __all__ = ["Request", "run_benchmark"]
 

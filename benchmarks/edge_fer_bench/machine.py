@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 from edge_fer import __version__
 
-__all__ = ["Machine", "MachineKind", "read_machine", "rss_peak_mb", "software"]
+__all__ = ["Machine", "MachineKind", "read_machine", "software"]
 
 MachineKind = Literal["raspberry_pi", "board", "computer", "virtual", "emulated"]
 # Cores of the Raspberry Pis, by the part number in /proc/cpuinfo (Arm's MIDR_EL1).
@@ -117,17 +116,6 @@ def software(backend: str) -> dict[str, Any]:
         "tflite_runtime": _version("tflite-runtime"),
         "backend": backend,
     }
-
-
-def rss_peak_mb(root: Path = Path("/")) -> float:
-    """The most memory that this process ever had resident, in 10^6 bytes.
-
-    The kernel's VmHWM where it is told: ``ru_maxrss`` also counts what a parent had before exec.
-    """
-    status = _read(root / "proc/self/status") or ""
-    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
-    kilobytes = int(peak[1]) if peak else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes * 1024 / 1e6
 
 
 def _kind(root: Path, cpuinfo: str, model: str | None, architecture: str) -> MachineKind:

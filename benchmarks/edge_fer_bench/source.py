@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from edge_fer.errors import CameraAway
 from edge_fer.types import Camera, Frame
 
 __all__ = ["Source", "SourceKind", "kind_of"]
 
 SourceKind = Literal["synthetic", "recording", "camera", "stream"]
-_DEVICE_SCHEMES = ("/dev/", "picamera2:")
+_DEVICE_SCHEMES = ("/dev/", "picamera2:", "usb:")
+_PATIENCE = 10  # times that a live camera may say, a second after each other, that it has nothing
 
 
 def kind_of(uri: str) -> SourceKind:
@@ -46,14 +48,27 @@ class Source:
     @property
     def live(self) -> bool:
         """Whether frames come at a rate of their own, which then limits the run."""
-        return self.kind in ("camera", "stream")
+        paced = self.kind == "synthetic" and "fps=" in self.uri
+        return paced or self.kind in ("camera", "stream")
 
     def read(self) -> Frame | None:
-        """The next frame, or None at the end."""
-        frame = self._camera.read()
+        """The next frame, or None at the end.
+
+        Raises:
+            CameraAway: a live camera has given nothing for about ten seconds.
+        """
+        frame = self._next()
         if frame is not None:
             self.size = (frame.width, frame.height)
         return frame
+
+    def _next(self) -> Frame | None:
+        for _ in range(_PATIENCE - 1):
+            try:
+                return self._camera.read()
+            except CameraAway:  # it is being reopened
+                continue
+        return self._camera.read()
 
     def rewind(self) -> bool:
         """Start a recording from its first frame again; False for sources that have none."""

@@ -11,6 +11,7 @@ import numpy as np
 from edge_fer.contract import Metric
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import measure_drop
+from edge_fer.machine import Reading
 from edge_fer.types import Box, Expression, Face, Frame, Observation, ObservedFace
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.cold_start import ColdStart
@@ -18,7 +19,7 @@ from edge_fer_bench.latency import summarise
 from edge_fer_bench.machine import Machine
 from edge_fer_bench.protocol import FrameTimes, Protocol, Run, WarmUp
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
-from edge_fer_bench.thermal import Reading, Thermal
+from edge_fer_bench.thermal import Thermal
 
 LABELS = ("neutral", "happiness", "contempt")
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from bench_samples import observation, picture
 
-from edge_fer.errors import DataError, DeviceError
+from edge_fer.errors import CameraAway, DataError, DeviceError
 from edge_fer.types import Frame, Observation
 from edge_fer_bench.protocol import Protocol, measure
 from edge_fer_bench.source import Source, kind_of
@@ -178,6 +178,41 @@ def test_progress_comes_in_seconds_now_and_then() -> None:
 )
 def test_kinds_of_source(uri: str, kind: str) -> None:
     assert kind_of(uri) == kind
+
+
+class Away(Recording):
+    """A live camera that has nothing for a while."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def read(self) -> Frame | None:
+        if self.times:
+            self.times -= 1
+            raise CameraAway("The camera is being opened again.")
+        return super().read()
+
+
+def test_a_live_camera_that_is_away_for_a_moment_is_waited_for() -> None:
+    assert source("usb:Webcam", Away(3)).read() is not None
+    with pytest.raises(CameraAway):
+        source("usb:Webcam", Away(1000)).read()
+
+
+@pytest.mark.parametrize(
+    ("uri", "live"),
+    [
+        ("usb:Webcam", True),
+        ("/dev/video0?fps=15", True),
+        ("rtsp://camera/1", True),
+        ("synthetic?faces=2&fps=30", True),
+        ("synthetic?faces=2", False),
+        ("clip.mp4", False),
+    ],
+)
+def test_which_sources_have_a_rate_of_their_own(uri: str, live: bool) -> None:
+    assert source(uri).live is live
 
 
 def test_only_a_recording_can_be_rewound() -> None:
