@@ -1,37 +1,121 @@
-"""Where observations go, by address: ``jsonl:FILE`` appends lines, ``jsonl:-`` prints them."""
+"""Where observations go, by address: one writer for each.
+
+``jsonl:FILE`` appends lines and ``jsonl:-`` (or ``stdout``) prints them; ``sqlite:FILE`` fills a
+database; ``mqtt://BROKER`` and ``mqtts://BROKER`` publish; ``sse://127.0.0.1:PORT`` feeds a page
+on this machine. Options follow a ``?``: ``jsonl:seen.jsonl?rotate=10MB&keep=5``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
+from types import MappingProxyType
+from typing import Any
 
+from edge_fer.credentials import redacted
 from edge_fer.errors import ConfigError
-from edge_fer.types import Sink
-from edge_fer.uri import suggestion
+from edge_fer.sinks.base import Writer
+from edge_fer.uri import options, split_query, suggestion
 
-__all__ = ["SINKS", "open_sink"]
+__all__ = ["WRITERS", "open_writer"]
 
-SINKS = {"jsonl": "edge_fer.sinks.jsonl:JsonlSink"}
-_LATER = ("sqlite", "mqtt", "mqtts", "prometheus")
-_REMEDY = "Write jsonl:FILE, or jsonl:- for standard output."
+_TELLING = ("sqlite", "mqtt", "mqtts")
+_REMEDY = "Write jsonl:FILE, jsonl:- for standard output, sqlite:FILE, mqtt://BROKER or sse://."
 
 
-def open_sink(uri: str, model_sha256: str) -> Sink:
-    """Open a sink.
+def open_writer(
+    uri: str,
+    *,
+    device: str = "edge-fer",
+    texts: Mapping[str, str] = MappingProxyType({}),
+    warn: Callable[[str], None] = lambda text: None,
+) -> Writer:
+    """Open the far side of a sink.
 
     Args:
-        uri: an address as above; what follows the first ``:`` is a path, as it is.
-        model_sha256: of the model that classifies; its first 12 digits go into every record.
+        uri: an address as above.
+        device: the name of this device, for the kinds that show or publish one.
+        texts: operator, purpose and notice, for the kinds that show them.
+        warn: is told what a person must know, for example that a damaged file was set aside.
 
     Raises:
-        ConfigError: no such kind of sink, or no file named.
-        DeviceError: the file cannot be opened for writing.
+        ConfigError: no such kind of sink or option, or no file named.
+        DeviceError: it cannot be opened for writing.
+        MissingExtra: the kind needs a package that is not installed.
     """
     kind, colon, target = uri.partition(":")
-    if kind in _LATER:
-        raise ConfigError(f"This version writes JSON lines only, so not {uri!r}.", _REMEDY)
-    if kind not in SINKS or not colon:
-        raise ConfigError(f"There is no sink {uri!r}.", f"{suggestion(kind, SINKS)} {_REMEDY}")
-    if not target:
+    if kind == "stdout" or uri.partition("?")[0] == "jsonl:-":
+        kind, target = "stdout", uri.removeprefix("jsonl:-").removeprefix("stdout").lstrip(":")
+    elif kind not in WRITERS or not colon:
+        raise ConfigError(
+            f"There is no sink {redacted(uri)!r}.", f"{suggestion(kind, WRITERS)} {_REMEDY}"
+        )
+    place, known = WRITERS[kind]
+    told = {"warn": warn} if kind in _TELLING else {}
+    if known is None:
+        served: Writer = resolve_name(place).open(uri, device=device, texts=texts, **told)
+        return served
+    path, given = split_query(target)
+    chosen = options(uri, given, known)
+    if kind == "stdout":
+        if path:
+            raise ConfigError(f"The sink {uri!r} has something after 'stdout'.", "Write stdout")
+        return _made(place, **chosen)
+    if not path:
         raise ConfigError(f"The sink {uri!r} names no file.", _REMEDY)
-    sink: Sink = resolve_name(SINKS[kind]).open(target, model_sha256)
-    return sink
+    return _made(place, path, **chosen, **told)
+
+
+def _made(place: str, *path: str, **chosen: Any) -> Writer:
+    writer: Writer = resolve_name(place)(*path, **chosen)
+    return writer
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,9})(|kB|KB|MB|GB)", text)
+    size = (
+        int(found[1]) * {"": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}[found[2]]
+        if found
+        else 0
+    )
+    if size < 1000:
+        raise ValueError("it is a size from 1kB: 500kB, 10MB, 1GB")
+    return size
+
+
+def _duration(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})(s|min|h|d)", text)
+    if not found or int(found[1]) < 1:
+        raise ValueError("it is a time: 90s, 30min, 12h, 30d")
+    return int(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text):
+        raise ValueError("it is a number of seconds, 0 for after every write")
+    return float(text)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) < 1:
+        raise ValueError("it is a whole number from 1 to 999")
+    return int(text)
+
+
+# Kind to "module:Class" and the options of its own. None: the class reads its address itself, by
+# ``open(uri, device=, texts=)``, those in _TELLING with ``warn=`` too. Loaded only when asked for.
+WRITERS: Mapping[str, tuple[str, Mapping[str, Callable[[str], Any]] | None]] = {
+    "jsonl": (
+        "edge_fer.sinks.jsonl:JsonlWriter",
+        {"rotate": _bytes, "keep": _count, "fsync": _seconds},
+    ),
+    "stdout": ("edge_fer.sinks.stdout:StdoutWriter", {}),
+    "sqlite": (
+        "edge_fer.sinks.sqlite:SqliteWriter",
+        {"retention": _duration, "minutes": _duration, "fsync": _seconds},
+    ),
+    "mqtt": ("edge_fer.sinks.mqtt:MqttWriter", None),
+    "mqtts": ("edge_fer.sinks.mqtt:MqttWriter", None),
+    "sse": ("edge_fer.sinks.sse:SseWriter", None),
+}

@@ -1,42 +1,44 @@
-"""Observations as JSON lines (``edge-fer/observation/1``), appended to a file."""
+"""Records as JSON lines, appended to a file that may be rotated."""
 
 from __future__ import annotations
 
-import io
-import json
+import errno
+import fcntl
 import os
-import stat
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
 
 from edge_fer.errors import DeviceError, EdgeFerError
-from edge_fer.types import Observation, ObservedFace
+from edge_fer.files import sync_folder
+from edge_fer.records import Record
+from edge_fer.sinks.lines import append, as_lines, is_regular
 
-__all__ = ["SCHEMA", "JsonlSink", "boot_id", "clock_ok"]
+__all__ = ["JsonlWriter"]
 
-SCHEMA = "edge-fer/observation/1"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_TIMESYNC = Path("/run/systemd/timesync")
-# No copy of this program is older, so an earlier clock is a clock that was never set.
-_BUILT_AFTER = datetime(2025, 1, 1, tzinfo=UTC)
+_LOCK_WAIT_S = 2.0
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-class JsonlSink:
-    """One observation a line, handed to the operating system before ``emit`` returns.
+class JsonlWriter:
+    """One record a line: with the operating system when ``write`` returns, on the disk at ``sync``.
 
-    A killed process loses no line that was accepted; a power cut may lose the last seconds, since
-    syncing every line would wear an SD card out. What is in the file stays: new lines are
-    appended, and after a half-written last line (a power cut) they start on a new line. ``seq``
-    counts from 0 in each process; ``t_ns`` with ``boot_id`` orders lines across restarts.
+    A killed process loses no line that was written, a power cut none that was synced. What is in
+    the file stays: new lines are appended, and after a half-written last line they start on a line
+    of their own. ``run`` and ``seq`` name a record: were a disk to fail in the middle of a sync, a
+    line might stand there twice, and that tells.
+
+    Several processes may append to one file: each batch is written under a lock of the file
+    (flock(2)), and whoever finds that the name has moved on to a new file follows it. So another
+    program (logrotate) may move the file away, too.
 
     Args:
-        path: the file, or None for standard output.
-        model_sha256: of the model; its first 12 digits are written.
-        now: the wall clock.
+        path: the file; a pipe or a device is written to as it is.
+        rotate: bytes: a batch that would make the file larger begins a new one, and the old one
+            becomes ``FILE.1``, that one ``FILE.2``, and so on. None: never.
+        keep: how many old files are kept.
+        fsync: seconds between syncs; None leaves it to the settings.
 
     Raises:
         DeviceError: the file cannot be opened for appending.
@@ -44,165 +46,155 @@ class JsonlSink:
 
     def __init__(
         self,
-        path: Path | None,
-        model_sha256: str,
+        path: str | Path,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rotate: int | None = None,
+        keep: int = 5,
+        fsync: float | None = None,
     ) -> None:
-        self.name = "standard output" if path is None else str(path)
-        self._model, self._now, self._boot_id = model_sha256[:12], now, boot_id()
-        self._seq = 0
-        self._closed = False
+        self.path = Path(path)
+        self.name = f"jsonl:{self.path}"
+        self.bytes_written = 0
+        self.backlog = 0
+        self.commit_interval_s = fsync
+        self._rotate_at, self._keep = rotate, keep
+        self._dirty = self._new = self._closed = False
         try:
-            self._handle = _stdout() if path is None else _open(path)
-            self._mend = path is not None and _ends_mid_line(path)
+            self._handle = self._open()
         except OSError as err:
             raise DeviceError(
-                f"{self.name} cannot be opened for writing: {err.strerror or err}.",
+                f"{self.path} cannot be opened for writing: {err.strerror or err}.",
                 "Check that the folder exists and that you may write there.",
             ) from err
-        self._to_stdout = path is None
+        self._regular = is_regular(self._handle)
 
-    @classmethod
-    def open(cls, target: str, model_sha256: str) -> JsonlSink:
-        """Open from an address: a path, or ``-`` for standard output."""
-        return cls(None if target == "-" else Path(target), model_sha256)
-
-    def emit(self, observation: Observation) -> None:
-        """Append one line, whole or not at all.
+    def write(self, records: Sequence[Record]) -> None:
+        """Append some lines, all of them or none.
 
         Raises:
-            DeviceError: the disk is full or gone; no part of the line is left in the file.
-            BrokenPipeError: whoever read our standard output has gone.
+            DeviceError: the disk is full or gone, or another process holds the file locked.
         """
         if self._closed:
             raise EdgeFerError(f"The sink {self.name} was closed.")
-        line = json.dumps(self._record(observation), allow_nan=False, separators=(",", ":"))
-        # A line break first, where a line of an earlier process was cut short.
-        data = f"\n{line}\n" if self._mend else f"{line}\n"
+        data = as_lines(records)
         try:
-            self._write(data.encode())
-        except BrokenPipeError:
-            if self._to_stdout:
-                raise
-            raise self._not_written("whoever read it has gone") from None
+            with self._locked(len(data)):
+                if self._regular and _ends_mid_line(self._handle):
+                    data = b"\n" + data
+                append(self._handle, data)
         except OSError as err:
-            raise self._not_written(err.strerror or str(err)) from err
-        self._mend = False
-        self._seq += 1
+            raise self._failed("Records could not be written to", err) from err
+        self._dirty = True
+        self.bytes_written += len(data)
+
+    def sync(self) -> None:
+        """Have all lines outlive a power cut.
+
+        Raises:
+            DeviceError: the disk did not take them.
+        """
+        if self._closed or not self._dirty:
+            return
+        if self._regular:
+            try:
+                os.fsync(self._handle)
+            except OSError as err:
+                raise self._failed("Records could not be synced to", err) from err
+            if self._new:
+                sync_folder(self.path.parent)
+        self._dirty = self._new = False
 
     def close(self) -> None:
-        """Close the file. Calling it twice is fine."""
-        if not self._closed:
-            self._closed = True
-            if self._handle is not None:
-                os.close(self._handle)
+        """Sync and close the file. Calling it twice is fine.
 
-    def _record(self, observation: Observation) -> dict[str, Any]:
-        now = self._now()
-        return {
-            "schema": SCHEMA,
-            "boot_id": self._boot_id,
-            "seq": self._seq,
-            "t_ns": observation.t_ns,
-            "wall_time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "clock_ok": clock_ok(now),
-            "source": observation.source,
-            "model": self._model,
-            "frame": observation.frame,
-            "faces": [_face(face) for face in observation.faces],
-            "timings_ms": {k: round(float(v), 3) for k, v in observation.timings_ms.items()},
-        }
-
-    def _write(self, data: bytes) -> None:
-        if self._handle is None:
-            sys.stdout.write(data.decode())
-            sys.stdout.flush()
+        Raises:
+            DeviceError: the disk did not take the last lines; the file is closed all the same.
+        """
+        if self._closed:
             return
-        before, written = os.fstat(self._handle).st_size, 0
         try:
-            while written < len(data):
-                written += os.write(self._handle, data[written:])
-        except OSError:
-            if written:
-                self._take_back(self._handle, before, written)
-            raise
+            self.sync()
+        finally:
+            self._closed = True
+            os.close(self._handle)
 
-    def _take_back(self, handle: int, before: int, written: int) -> None:
-        """Cut a half-written line off again; where that cannot be, the next starts a new line."""
-        with suppress(OSError):
-            state = os.fstat(handle)
-            # Never cut what another process has appended in the meantime.
-            if stat.S_ISREG(state.st_mode) and state.st_size == before + written:
-                os.ftruncate(handle, before)
-                os.lseek(handle, before, os.SEEK_SET)
+    def _open(self) -> int:
+        flags = os.O_APPEND | os.O_CLOEXEC
+        if self.path.exists() and not self.path.is_file():
+            return os.open(self.path, flags | os.O_WRONLY)  # a pipe that we could read never breaks
+        self._new = True  # perhaps: its name is safe when the folder is synced
+        return os.open(self.path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+
+    @contextmanager
+    def _locked(self, more: int) -> Iterator[None]:
+        """The file that has the name now, open and locked, with room for so many bytes."""
+        if not self._regular:
+            yield
+            return
+        self._lock()
+        try:
+            while True:
+                if not self._has_the_name():
+                    os.fsync(self._handle)  # our lines in the file that was moved away
+                    handle = self._open()
+                    os.close(self._handle)
+                    self._handle = handle
+                    self._lock()
+                elif self._full(more):
+                    self._rotate()
+                else:
+                    break
+            yield
+        finally:
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        give_up = monotonic() + _LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() > give_up:
+                    raise
+                sleep(0.01)
+            except OSError as err:
+                if err.errno not in _NO_LOCKS_HERE:
+                    raise
                 return
-        self._mend = True
+            else:
+                return
 
-    def _not_written(self, reason: str) -> DeviceError:
+    def _has_the_name(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._handle), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _full(self, more: int) -> bool:
+        size = os.fstat(self._handle).st_size
+        return self._rotate_at is not None and size > 0 and size + more > self._rotate_at
+
+    def _rotate(self) -> None:
+        """Move the names along, the oldest first: wherever it is cut short, no file is lost."""
+        names = [self.path, *(Path(f"{self.path}.{i}") for i in range(1, self._keep + 1))]
+        # Up to the first gap, which a rotation that was cut short may have left.
+        free = next((i for i, name in enumerate(names) if not name.exists()), self._keep)
+        for i in range(free, 0, -1):
+            names[i - 1].replace(names[i])
+        sync_folder(self.path.parent)
+
+    def _failed(self, what: str, err: OSError) -> DeviceError:
+        if isinstance(err, BlockingIOError):
+            return DeviceError(
+                f"{what} {self.path}: another process holds it locked.",
+                f"See which: fuser -v {self.path}",
+            )
         return DeviceError(
-            f"An observation could not be written to {self.name}: {reason}. "
-            f"The {self._seq} before it are safe.",
-            "Make room (df -h) or choose another file, then start again: new lines are appended.",
+            f"{what} {self.path}: {err.strerror or err}.",
+            "Make room (df -h) or choose another file: new lines are appended.",
         )
 
 
-def boot_id() -> str | None:
-    """The kernel's id of this boot; None where there is none (not Linux)."""
-    try:
-        return _BOOT_ID.read_text().strip() or None
-    except OSError:
-        return None
-
-
-def clock_ok(now: datetime, timesync: Path = _TIMESYNC) -> bool | None:
-    """Whether the wall clock can be believed; None where that is unknown.
-
-    False before 2025: a Pi without a network wakes up in the past. Else what systemd-timesyncd
-    says (Raspberry Pi OS runs it): it touches ``/run/systemd/timesync/synchronized`` at every
-    synchronisation since the boot (systemd-timesyncd(8), since 239). Other time services (chrony,
-    ntpd) leave no such mark.
-
-    Args:
-        now: the wall clock, with a time zone.
-        timesync: the folder that timesyncd keeps while it runs.
-    """
-    if now < _BUILT_AFTER:
-        return False
-    if not timesync.is_dir():
-        return None
-    return (timesync / "synchronized").exists()
-
-
-def _face(seen: ObservedFace) -> dict[str, Any]:
-    box, expression = seen.face.box, seen.expression
-    return {
-        "track": seen.face.track,
-        "box": [round(float(v), 2) for v in (box.x, box.y, box.w, box.h)],
-        "score": round(float(seen.face.score), 4),
-        "expression": expression.label,
-        "reason": expression.reason,
-        "probabilities": {k: round(float(p), 6) for k, p in expression.probabilities.items()},
-        "raw_expression": seen.raw_expression,
-    }
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-
-
-def _stdout() -> int | None:
-    """A handle of our own, past Python's buffer; None where stdout is no file (a notebook)."""
-    sys.stdout.flush()
-    try:
-        return os.dup(sys.stdout.fileno())
-    except io.UnsupportedOperation:
-        return None
-
-
-def _ends_mid_line(path: Path) -> bool:
-    if not path.is_file() or path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
+def _ends_mid_line(handle: int) -> bool:
+    size = os.fstat(handle).st_size
+    return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
