@@ -31,7 +31,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """The runtime and its version, for reports: ``litert 2.3.0, 1 thread``."""
+        """The runtime and its version, for reports: ``litert 2.3.0, XNNPACK, 1 thread``."""
         ...
 
     @property

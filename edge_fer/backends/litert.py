@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from edge_fer.backends._interpreter import InterpreterBackend, count_threads
+from edge_fer.backends._interpreter import InterpreterBackend
 from edge_fer.errors import MissingExtra
 
 __all__ = ["LiteRtBackend"]
@@ -31,5 +31,6 @@ class LiteRtBackend(InterpreterBackend):
             ) from err
         super().__init__(
             lambda: Interpreter(model_content=flatbuffer, num_threads=threads),
-            f"litert {version('ai-edge-litert')}, {count_threads(threads)}",
+            f"litert {version('ai-edge-litert')}",
+            threads=threads,
         )

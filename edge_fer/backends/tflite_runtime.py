@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from edge_fer.backends._interpreter import InterpreterBackend, count_threads
+from edge_fer.backends._interpreter import InterpreterBackend
 from edge_fer.errors import MissingExtra
 
 __all__ = ["TfliteRuntimeBackend"]
@@ -43,5 +43,6 @@ class TfliteRuntimeBackend(InterpreterBackend):
             raise MissingExtra(f"tflite-runtime needs numpy 1, this is {np.__version__}.", _REMEDY)
         super().__init__(
             lambda: Interpreter(model_content=flatbuffer, num_threads=threads),
-            f"tflite-runtime {version('tflite-runtime')}, {count_threads(threads)}",
+            f"tflite-runtime {version('tflite-runtime')}",
+            threads=threads,
         )

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
+from stub_delegate import build_stub, compiled_stand_in
 
 from edge_fer.backends import BACKENDS, open_backend
+from edge_fer.backends._interpreter import InterpreterBackend
 from edge_fer.backends.base import Backend
+from edge_fer.backends.edgetpu import EdgeTpuBackend
 from edge_fer.backends.fake import FakeBackend
+from edge_fer.backends.fallback import FallbackBackend
 from edge_fer.errors import ConfigError, EdgeFerError, MissingExtra, ModelError
 from edge_fer.modelfile import read_model
 from edge_fer.models import find
@@ -24,8 +31,36 @@ def fake() -> Backend:
     return FakeBackend(real.input, real.outputs, real.run)
 
 
+def edgetpu() -> Backend:
+    """On the stub library; a temporary folder may go once the library is loaded."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("STUB_DELEGATE", "works")
+        library = str(build_stub(Path(folder)))
+        return EdgeTpuBackend(compiled_stand_in(MODEL.flatbuffer), library=library)
+
+
+def fallback() -> Backend:
+    return FallbackBackend(fake, open_backend("auto", MODEL.flatbuffer))
+
+
+def fallen() -> Backend:
+    never = 1e6
+    cpu = open_backend("auto", MODEL.flatbuffer)
+    return FallbackBackend(fake, cpu, why="It is not there.", first_pause=never)
+
+
 def makers() -> list[pytest.param]:  # type: ignore[valid-type]
-    found = [pytest.param(fake, id="fake")]
+    litert = importlib.util.find_spec(MODULES["litert"]) is not None
+    found = [
+        pytest.param(fake, id="fake"),
+        pytest.param(fallback, id="fallback"),
+        pytest.param(fallen, id="fallen"),
+        pytest.param(
+            edgetpu,
+            id="edgetpu",
+            marks=[] if litert else [pytest.mark.skip(reason="litert is not installed")],
+        ),
+    ]
     for name in BACKENDS:
         here = importlib.util.find_spec(MODULES[name]) is not None
         found.append(
@@ -39,9 +74,11 @@ def makers() -> list[pytest.param]:  # type: ignore[valid-type]
 
 
 @pytest.fixture(params=makers())
-def backend(request: pytest.FixtureRequest) -> Backend:
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     make: Callable[[], Backend] = request.param
-    return make()
+    made = make()
+    yield made
+    made.close()
 
 
 def face(seed: int = 0) -> np.ndarray:
@@ -97,6 +134,42 @@ def test_close_twice_is_fine_and_run_after_it_is_an_error(backend: Backend) -> N
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ConfigError, match="litert"):
         open_backend("tensorrt", MODEL.flatbuffer)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ai_edge_litert") is None,
+    reason="tflite-runtime 2.14 leaves int8 models to its own kernels",
+)
+def test_the_name_states_threads_and_whether_xnnpack_runs() -> None:
+    two = open_backend("litert", MODEL.flatbuffer, threads=2)
+    assert two.name.endswith(", XNNPACK, 2 threads")
+    assert open_backend("litert", MODEL.flatbuffer).name.endswith(", XNNPACK, 1 thread")
+
+
+class Untold:
+    """An interpreter that does not tell what it executes."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_get_ops_details":
+            raise AttributeError(name)
+        return getattr(self._real, name)
+
+
+def test_what_a_runtime_does_not_tell_is_not_claimed() -> None:
+    module = pytest.importorskip("ai_edge_litert.interpreter")
+    interpreter = module.Interpreter
+    flatbuffer = MODEL.flatbuffer
+    untold = InterpreterBackend(
+        lambda: Untold(interpreter(model_content=flatbuffer)), "some", threads=2
+    )
+    assert untold.name == "some, 2 threads"
+    without = interpreter(
+        model_content=flatbuffer, experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF
+    )
+    assert InterpreterBackend(lambda: without, "some", threads=1).name == "some, 1 thread"
 
 
 def test_threads_do_not_change_the_answer() -> None:
