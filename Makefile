@@ -51,7 +51,7 @@ $(DEVICE)/ready: pyproject.toml | python
 
 $(BUILD)/ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(BUILD)
-	$(BUILD)/bin/python -m pip install --quiet -e '.[convert,dev]'
+	$(BUILD)/bin/python -m pip install --quiet -e '.[convert,dev,mqtt]'
 	@touch $@
 
 $(LEGACY)/ready: pyproject.toml firmware_configs/constraints-tflite-runtime.txt | python
@@ -64,7 +64,7 @@ $(LEGACY)/ready: pyproject.toml firmware_configs/constraints-tflite-runtime.txt 
 $(OLDEST)/ready: pyproject.toml tests/constraints-oldest.txt | python
 	$(PYTHON) -m venv --clear $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet -c tests/constraints-oldest.txt \
-	  -e . pytest hypothesis scikit-image
+	  -e '.[mqtt]' pytest hypothesis scikit-image
 	@touch $@
 
 python:

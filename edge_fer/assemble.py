@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from socket import gethostname
+from typing import Any
 
+from edge_fer.aggregate import Aggregator
 from edge_fer.backends import open_backend
+from edge_fer.backends.compiled import compiled_beside
 from edge_fer.cameras import open_camera
+from edge_fer.cameras.live import LiveCamera
 from edge_fer.classifier import Classifier
 from edge_fer.config import Settings
 from edge_fer.detectors import open_detector
 from edge_fer.detectors.network import NetworkDetector
+from edge_fer.errors import EdgeFerError
+from edge_fer.gate import QualityGate
 from edge_fer.loaded import LoadedModel
 from edge_fer.models import load, shipped
 from edge_fer.pipeline import Pipeline
-from edge_fer.sinks import open_sink
+from edge_fer.records import Recorder
+from edge_fer.sinks import open_writer
+from edge_fer.sinks.delivery import Delivery
+from edge_fer.smoothing import Smoother
 from edge_fer.tracking import Tracker
-from edge_fer.types import Detector
-from edge_fer.uri import split_query
+from edge_fer.types import Camera, Detector, Sink
+from edge_fer.uri import redacted, split_query
 
-__all__ = ["build", "open_camera", "open_classifier", "open_detector", "open_model", "open_sink"]
+__all__ = [
+    "build",
+    "is_live",
+    "next_seq",
+    "open_camera",
+    "open_classifier",
+    "open_detector",
+    "open_model",
+    "open_writer",
+    "rebuild",
+]
 
 
 def open_classifier(
@@ -37,8 +57,10 @@ def open_classifier(
         MissingExtra: no runtime is installed.
     """
     file = load(model)
+    compiled = compiled_beside(file, on_skip)
     return Classifier(
-        file, open_backend(backend, file.flatbuffer, threads=threads, on_skip=on_skip)
+        file,
+        open_backend(backend, file.flatbuffer, threads=threads, on_skip=on_skip, compiled=compiled),
     )
 
 
@@ -57,8 +79,22 @@ def open_model(
     return kind(file, open_backend(backend, file.flatbuffer, on_skip=on_skip))
 
 
-def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None) -> Pipeline:
+def build(
+    settings: Settings,
+    on_skip: Callable[[str], None] = lambda why: None,
+    *,
+    warn: Callable[[str], None] = lambda text: None,
+    first_seq: int = 0,
+    service: Callable[[], Mapping[str, Any]] = dict,
+) -> Pipeline:
     """A whole pipeline; whatever was opened is closed again when a later part fails.
+
+    Args:
+        settings: of everything.
+        on_skip: told of each runtime that ``auto`` passed over, and why.
+        warn: told what a person must know: a sink that would write too much, a file set aside.
+        first_seq: the number of the first record.
+        service: tells the status document, for sinks that pass it on.
 
     Raises:
         EdgeFerError: whatever the parts raise.
@@ -69,38 +105,199 @@ def build(settings: Settings, on_skip: Callable[[str], None] = lambda why: None)
         )
         opened.callback(classifier.close)
         # Which runtimes were passed over has been said.
-        detector = open_detector(
-            settings.detector, backend=settings.backend, threads=settings.threads
-        )
-        opened.callback(detector.close)
-        sinks = []
-        for uri in settings.sinks:
-            sinks.append(open_sink(uri, classifier.model.sha256))
-            opened.callback(sinks[-1].close)
-        camera = open_camera(settings.source)
+        detector, tracker = _finders(settings)
+        opened.callback((tracker or detector).close)
+        camera = open_camera(settings.source, stall_after=settings.stall_after)
         opened.callback(camera.close)
-        tracker = _tracker(settings, detector) if settings.track else None
-        opened.pop_all()
-        return Pipeline(
-            camera=camera,
-            detector=detector,
-            classifier=classifier,
-            sinks=sinks,
-            tracker=tracker,
+        sinks = _sinks(
+            settings, classifier, camera, warn=warn, first_seq=first_seq, service=service
         )
+        opened.pop_all()
+    return _joined(settings, camera, detector, tracker, classifier, sinks)
 
 
-def _tracker(settings: Settings, detector: Detector) -> Tracker:
+def rebuild(
+    old: Pipeline,
+    before: Settings,
+    after: Settings,
+    on_skip: Callable[[str], None] = lambda why: None,
+    *,
+    warn: Callable[[str], None] = lambda text: None,
+    service: Callable[[], Mapping[str, Any]] = dict,
+) -> Pipeline:
+    """The pipeline of other settings, with those parts of a running one that they leave alone.
+
+    The model is read again in any case, and asked for its golden vectors before it is trusted.
+
+    Args:
+        old: in use; what the new one has not of it is closed.
+        before: its settings.
+        after: the new ones.
+        on_skip: as for :func:`build`.
+        warn: as for :func:`build`.
+        service: as for :func:`build`.
+
+    Raises:
+        EdgeFerError: whatever the parts raise; the old pipeline is then in use as before.
+    """
+
+    def sinks_of(settings: Settings, model: Classifier) -> tuple[Sink, ...]:
+        return _sinks(settings, model, camera, warn=warn, first_seq=next_seq(old), service=service)
+
+    def same(*names: str) -> bool:
+        return all(getattr(before, name) == getattr(after, name) for name in names)
+
+    with ExitStack() as opened:
+        classifier = open_classifier(
+            after.model, backend=after.backend, threads=after.threads, on_skip=on_skip
+        )
+        opened.callback(classifier.close)
+        classifier.check_golden()
+        detector, tracker = old.detector, old.tracker
+        if not same(*_OF_FINDERS):
+            first_id = old.tracker.next_id if old.tracker else 0
+            detector, tracker = _finders(after, first_id=first_id)
+            opened.callback((tracker or detector).close)
+        camera, sinks = old.camera, old.sinks
+        if not same("source", "stall_after"):
+            # A device can be opened once only, so that the old camera must go first.
+            old.camera.close()
+            try:
+                camera = open_camera(after.source, stall_after=after.stall_after)
+            except EdgeFerError:
+                old.camera = open_camera(before.source, stall_after=before.stall_after)
+                raise
+        if not (same(*_OF_SINKS) and is_live(camera) == is_live(old.camera)):
+            for sink in old.sinks:
+                sink.close()
+            try:
+                sinks = sinks_of(after, classifier)
+            except EdgeFerError:
+                old.sinks = sinks_of(before, old.classifier)
+                old.camera = camera
+                raise
+        opened.pop_all()
+    for sink in sinks:
+        if isinstance(sink, Delivery):
+            sink.recorder.model = classifier.model.sha256[:12]
+    new = _joined(after, camera, detector, tracker, classifier, sinks)
+    if same("smoothing", "model") and classifier.model.sha256 == old.classifier.model.sha256:
+        new.smoother = old.smoother  # what it knows of the faces in sight stays true
+    old.close(but=new)
+    return new
+
+
+def is_live(camera: Camera) -> bool:
+    """Whether a source goes on without us, so that frames are dropped rather than waited for."""
+    return isinstance(camera, LiveCamera)
+
+
+def next_seq(pipeline: Pipeline) -> int:
+    """The number of the next record."""
+    numbers = [sink.recorder.seq for sink in pipeline.sinks if isinstance(sink, Delivery)]
+    return max(numbers, default=0)
+
+
+_OF_FINDERS = ("detector", "backend", "threads", "track", "track_interval", "max_faces")
+_OF_SINKS = (
+    *("sinks", "aggregate", "commit_interval", "max_mb_per_day"),
+    *("name", "operator", "purpose", "notice"),
+)
+
+
+def _joined(
+    settings: Settings,
+    camera: Camera,
+    detector: Detector,
+    tracker: Tracker | None,
+    classifier: Classifier,
+    sinks: Sequence[Sink],
+) -> Pipeline:
+    """All parts, opened, and those that need no opening."""
+    contract = classifier.contract
+    gate = smoother = None
+    if settings.gate:
+        network = detector if isinstance(detector, NetworkDetector) else None
+        names = network.detection.keypoints if network else getattr(detector, "keypoints", ())
+        gate = QualityGate(contract.quality, keypoints=names, min_side=settings.min_face)
+    if settings.smoothing != "none":
+        least = contract.output.min_probability
+        smoother = Smoother(contract.labels, method=settings.smoothing, min_probability=least)
+    return Pipeline(
+        camera=camera,
+        detector=detector,
+        classifier=classifier,
+        sinks=sinks,
+        tracker=tracker,
+        gate=gate,
+        smoother=smoother,
+        faces_per_frame=settings.faces_per_frame,
+        about={"source": redacted(settings.source), "detector": settings.detector},
+    )
+
+
+def _finder(settings: Settings, uri: str) -> Detector:
+    # No detector is compiled for the Edge TPU, which holds one model at a time.
+    backend = "auto" if settings.backend == "edgetpu" else settings.backend
+    return open_detector(uri, backend=backend, threads=settings.threads)
+
+
+def _finders(settings: Settings, *, first_id: int = 0) -> tuple[Detector, Tracker | None]:
+    detector = _finder(settings, settings.detector)
+    if not settings.track:
+        return detector, None
+    try:
+        return detector, _tracker(settings, detector, first_id)
+    except BaseException:
+        detector.close()
+        raise
+
+
+def _sinks(
+    settings: Settings,
+    classifier: Classifier,
+    camera: Camera,
+    *,
+    warn: Callable[[str], None],
+    first_seq: int,
+    service: Callable[[], Mapping[str, Any]],
+) -> tuple[Sink, ...]:
+    """One delivery to all of them, or nothing."""
+    if not settings.sinks:
+        return ()
+    recorder = Recorder(classifier.model.sha256, first_seq=first_seq)
+    texts = {key: getattr(settings, key) for key in ("operator", "purpose", "notice")}
+    with ExitStack() as opened:
+        writers = []
+        for uri in settings.sinks:
+            device = settings.name or gethostname()
+            writers.append(open_writer(uri, device=device, texts=texts, warn=warn))
+            opened.callback(writers[-1].close)
+        delivery = Delivery(
+            recorder,
+            writers,
+            live=is_live(camera),
+            commit_interval_s=settings.commit_interval,
+            aggregate=Aggregator(recorder) if settings.aggregate else None,
+            max_bytes_per_day=round(settings.max_mb_per_day * 1e6),
+            warn=warn,
+        )
+        opened.pop_all()
+    delivery.watch(service)
+    return (delivery,)
+
+
+def _tracker(settings: Settings, detector: Detector, first_id: int) -> Tracker:
     """With the same weights at a smaller input for regions, where they are shipped beside."""
     name, _ = split_query(settings.detector)
     twin = f"{name}-region"
     near = None
     if twin in shipped():
-        uri = settings.detector.replace(name, twin, 1)
-        near = open_detector(uri, backend=settings.backend, threads=settings.threads)
+        near = _finder(settings, settings.detector.replace(name, twin, 1))
     return Tracker(
         detector,
         region_detector=near,
         interval=settings.track_interval,
         max_faces=settings.max_faces,
+        first_id=first_id,
     )

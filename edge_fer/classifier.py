@@ -70,6 +70,16 @@ class Classifier(LoadedModel):
             reason=reason,
         )
 
+    def unclear(self, reason: Reason) -> Expression:
+        """``unknown``, of a face that was not looked at: every label is as likely."""
+        count = len(self.labels)
+        return Expression(
+            label=UNKNOWN,
+            probabilities=dict.fromkeys(self.labels, 1 / count),
+            entropy=float(np.log(count)),
+            reason=reason,
+        )
+
     def _output_problems(self) -> list[str]:
         outputs, stated = self.backend.outputs, self.contract.quantisation.output
         problems = differences("output", outputs[0], (1, len(self.labels)), stated)

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -39,14 +39,32 @@ class Settings(BaseSettings):
     source: str = Field(description="a video, a folder, a picture or synthetic")
     model: str = Field(description="a shipped model's name or a file")
     detector: str = Field(description="face, haar or another, with options after ?")
-    backend: str = Field(description="auto, litert or tflite-runtime")
+    backend: str = Field(description="auto, edgetpu, litert or tflite-runtime")
     threads: int = Field(ge=1, le=64, description="CPU threads of one inference")
     track: bool = Field(description="follow faces from frame to frame")
     track_interval: int = Field(
         ge=1, le=10_000, description="frames between searches of the whole frame"
     )
     max_faces: int = Field(ge=1, le=100, description="how many faces are followed")
+    faces_per_frame: int = Field(ge=1, le=100, description="how many are classified in one frame")
+    gate: bool = Field(description="judge the picture of a face before naming its expression")
+    min_face: float = Field(ge=0, le=4096, description="smaller faces are unknown: too_small")
+    smoothing: Literal["hmm", "ema", "none"] = Field(description="of expressions over time")
+    stall_after: float = Field(ge=1, le=600, description="a camera silent for so long hangs")
+    max_fps: float = Field(ge=0, le=1000, description="frames per second; 0: as they come")
+    idle_fps: float = Field(ge=0, le=1000, description="the same while nobody is there; 0: no")
+    idle_after: float = Field(ge=0, le=86_400, description="seconds until nobody is there")
+    max_temperature: float = Field(ge=30, le=120, description="above it the rate is lowered")
     sinks: Annotated[tuple[str, ...], NoDecode] = Field(description="where observations go")
+    aggregate: Literal["", "1min"] = Field(description="only counts leave the process")
+    commit_interval: float = Field(ge=0.1, le=3600, description="seconds between fsyncs")
+    max_mb_per_day: float = Field(gt=0, le=1e6, description="written to disks, all sinks together")
+    status_file: str = Field(description="for edge-fer status; empty: the service manager's folder")
+    state_file: str = Field(description="counters that outlive a restart; empty: as above")
+    name: str = Field(description="of this device; empty: its host name")
+    operator: str = Field(description="who runs it; shown on the page")
+    purpose: str = Field(description="what for; shown on the page")
+    notice: str = Field(description="what the people in front of it are told; shown on the page")
 
     @field_validator("sinks", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from edge_fer.types import Image
 
 __all__ = [
     "PICTURE_SUFFIXES",
+    "bgr_of_planes",
     "decode_luma",
     "decode_picture",
     "luma_of",
@@ -71,6 +72,30 @@ def luma_of(picture: Image) -> Image:
     if picture.ndim == 2:
         return picture
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def bgr_of_planes(planes: Image, width: int, height: int, *, paired: bool = False) -> Image:
+    """``uint8[H, W, 3]`` in BGR order from YUV 4:2:0 in full range (JPEG's BT.601).
+
+    OpenCV's own conversions take black for 16 and white for 235.
+
+    Args:
+        planes: ``uint8[H * 3 / 2, S]``, as picamera2 gives ``YUV420``: luma, then U and V at half
+            the size with rows of S / 2; whatever stands right of the width is padding.
+        width: pixels across, even.
+        height: pixels down, even.
+        paired: U and V alternate in rows of S, as in ``NV12``.
+    """
+    stride = planes.shape[1]
+    if paired:
+        halves = planes[height:].reshape(height // 2, stride // 2, 2).transpose(2, 0, 1)
+    else:
+        halves = planes[height:].reshape(2, height // 2, stride // 2)
+    u, v = (
+        cv2.resize(np.ascontiguousarray(half[:, : width // 2]), (width, height)) for half in halves
+    )
+    merged = cv2.merge([planes[:height, :width], v, u])
+    return np.asarray(cv2.cvtColor(merged, cv2.COLOR_YCrCb2BGR), np.uint8)
 
 
 def write_picture(path: Path, picture: Image) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from edge_fer import __version__
 from edge_fer.errors import DeviceError
@@ -95,6 +95,8 @@ class Status:
 
     Attributes:
         problem: why the file was not written; empty: it was, or nobody asked for it.
+        watched: whether somebody in this process reads ``last``, with a file or without.
+        last: the newest document; replaced as a whole, so that any thread may read it.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Status:
         every_s: float = 2.0,
     ) -> None:
         self.path, self.problem, self.every_s = path, "", every_s
+        self.watched, self.last = False, cast(Mapping[str, Any], {})
         self._thermal, self._now, self._clock = thermal, now, clock
         self._boot_id, self._next_ns = boot_id(), 0
         self._error: dict[str, Any] | None = None
@@ -120,8 +123,9 @@ class Status:
         }
 
     def due(self) -> bool:
-        """Whether it is time to write again, and there is a file to write."""
-        return self.path is not None and self._clock() >= self._next_ns
+        """Whether it is time for another document, and anybody who wants one."""
+        wanted = self.path is not None or self.watched
+        return wanted and self._clock() >= self._next_ns
 
     def document(self, phase: Phase, parts: Mapping[str, Any], **counts: Any) -> dict[str, Any]:
         """The whole document.
@@ -159,9 +163,10 @@ class Status:
 
         What goes wrong is no reason to stop; it stands in ``problem``.
         """
+        self.last = document
+        self._next_ns = self._clock() + int(self.every_s * 1e9)
         if self.path is None:
             return
-        self._next_ns = self._clock() + int(self.every_s * 1e9)
         # One name: a process that is killed here leaves one file behind, not one each time.
         temporary = self.path.with_name(f".{self.path.name}.new")
         try:

@@ -26,7 +26,7 @@ from time import perf_counter_ns
 
 from edge_fer.errors import ConfigError
 from edge_fer.tracks import Track, distinct, pairs_of
-from edge_fer.types import Box, Detector, Face, Frame, RegionDetector, Square
+from edge_fer.types import Box, Detector, Face, Frame, RegionDetector
 
 __all__ = ["Search", "Tracker", "detect_in_crop"]
 
@@ -71,9 +71,11 @@ class Tracker:
         max_faces: how many are followed, the larger and better scored ones. A newcomer takes the
             place of a face that is in sight only if it is half as large again, so that two people
             of equal size do not take turns.
+        first_id: of the first face: another tracker may have given those below.
 
     Attributes:
         search: what was done in the last frame.
+        next_id: of the next newcomer.
 
     Raises:
         ConfigError: ``interval`` or ``max_faces`` is below 1.
@@ -86,6 +88,7 @@ class Tracker:
         region_detector: Detector | None = None,
         interval: int = 10,
         max_faces: int = 8,
+        first_id: int = 0,
     ) -> None:
         if interval < 1 or max_faces < 1:
             raise ConfigError(
@@ -102,7 +105,7 @@ class Tracker:
         )
         self._interval, self._max_faces = interval, max_faces
         self._tracks: list[Track] = []
-        self._ids = self._since_full = 0
+        self.next_id, self._since_full = first_id, 0
         self._lost = False
         self._last: Frame | None = None
 
@@ -147,9 +150,11 @@ class Tracker:
         faces = (track.face(frame) for track in self._tracks if track.misses == 0)
         return tuple(face for face in faces if face is not None)
 
-    def face_square(self, face: Face) -> Square:
-        """The detector's own, on the smoothed face."""
-        return self._detector.face_square(face)
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """That of whole frames, and that of regions where it is another."""
+        near = self._region_detector
+        return (self._detector,) if near is None else (self._detector, near)
 
     def close(self) -> None:
         """Close the detectors. Calling it twice is fine."""
@@ -184,8 +189,8 @@ class Tracker:
         ranked = sorted([*self._tracks, *newcomers], key=_claim, reverse=True)[: self._max_faces]
         for track in ranked:
             if track.id is None:
-                track.id = self._ids
-                self._ids += 1
+                track.id = self.next_id
+                self.next_id += 1
         self._tracks = sorted(ranked, key=lambda track: track.id or 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -9,7 +10,10 @@ from urllib.parse import parse_qsl
 
 from edge_fer.errors import ConfigError
 
-__all__ = ["options", "split_query", "suggestion"]
+__all__ = ["options", "redacted", "split_query", "suggestion"]
+
+_SECRET = re.compile(r"(?i)(pass|pwd|token|secret|key|auth)([a-z_]*=)[^/&]*")
+_MASKED = r"\1\2***"
 
 
 def split_query(uri: str) -> tuple[str, dict[str, str]]:
@@ -60,3 +64,22 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = get_close_matches(word, names, n=1, cutoff=0.6)
     return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}."
+
+
+def redacted(uri: str) -> str:
+    """A network address for people to read: without user, password and query.
+
+    Cameras take passwords in all three places (``/user=admin&password=...&channel=1`` as well);
+    in doubt too much is hidden. Other addresses come back as they are.
+    """
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
+        return uri
+    address = re.split("[?#]", rest, maxsplit=1)[0]
+    # The last @ counts: people forget to encode those in a password.
+    _, at, address = address.rpartition("@")
+    server, slash, path = address.partition("/")
+    if not at and "@" in rest:
+        server = "***"  # most likely a password that was cut at a ? or # of its own
+    hidden = "***@" if at else ""
+    return f"{scheme}://{hidden}{server}{slash}{_SECRET.sub(_MASKED, path)}"

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 
 import cv2
 import numpy as np
@@ -46,7 +46,10 @@ class SyntheticCamera:
         seed: of the background and the movement.
         frames: after so many the source ends; None goes on for ever.
         orientation: how to turn the frames.
-        clock_ns: stamps the frames; a monotonic clock in ns.
+        fps: None draws as fast as it is read. With a rate it is a live source on a clock of its
+            own: frames come when they are due, and those that a slow reader missed are skipped.
+        clock_ns: stamps the frames, and paces them; a monotonic clock in ns.
+        wait: sleeps for so many seconds, until a frame is due.
 
     Raises:
         ConfigError: that many faces have no room in the picture.
@@ -61,8 +64,10 @@ class SyntheticCamera:
         faces: int = 2,
         seed: int = 0,
         frames: int | None = None,
+        fps: int | None = None,
         orientation: Orientation = UPRIGHT,
         clock_ns: Callable[[], int] = monotonic_ns,
+        wait: Callable[[float], None] = sleep,
     ) -> None:
         random = np.random.default_rng(seed)
         self._orientation, self._frames, self._clock_ns = orientation, frames, clock_ns
@@ -72,6 +77,8 @@ class SyntheticCamera:
         self._mask = _soft_disc(len(self._patches[0]))
         self._scene = _background(size, random)
         self._actors = tuple(_actor(cell, random) for cell in _cells(size, faces))
+        self._fps, self._wait = fps, wait
+        self._started_ns: int | None = None
         self._number = 0
         self._truth: tuple[tuple[Box, str], ...] = ()
         self._closed = False
@@ -85,7 +92,8 @@ class SyntheticCamera:
         """Draw the next frame, or None after the last."""
         if self._closed:
             raise EdgeFerError("The synthetic source was closed.")
-        if self._number == self._frames:
+        t_ns = self._keep_time(self._fps) if self._fps else self._clock_ns()
+        if self._frames is not None and self._number >= self._frames:
             self._truth = ()
             return None
         number = self._number
@@ -101,13 +109,22 @@ class SyntheticCamera:
             box = Box(x=x + (side - wide) / 2, y=y + (side - wide) / 2, w=wide, h=wide)
             truth.append((self._orientation.apply_box(box, width, height), self._labels[which]))
         self._truth = tuple(truth)
-        return self._orientation.frame(
-            picture, t_ns=self._clock_ns(), sequence=number, source=self.source
-        )
+        return self._orientation.frame(picture, t_ns=t_ns, sequence=number, source=self.source)
 
     def close(self) -> None:
         """Nothing is held open; ``read`` fails from now on."""
         self._closed = True
+
+    def _keep_time(self, fps: int) -> int:
+        """Wait until the next frame, or skip to the newest that is due; when that was, in ns."""
+        now = self._clock_ns()
+        if self._started_ns is None:
+            self._started_ns = now
+        self._number = max(self._number, (now - self._started_ns) * fps // 10**9)
+        due = self._started_ns - (-self._number * 10**9 // fps)
+        if due > now:
+            self._wait((due - now) / 1e9)
+        return due
 
     def _paste(self, picture: Image, x: int, y: int, side: int, patch: NDArray[np.float32]) -> None:
         luma = cv2.resize(patch, (side, side), interpolation=cv2.INTER_CUBIC)

@@ -42,10 +42,12 @@ def _root(
 
 def build_app() -> typer.Typer:
     """The whole application, with the commands of every installed package."""
+    from edge_fer.cli.doctor import doctor
     from edge_fer.cli.evaluate import evaluate
     from edge_fer.cli.models import app as models
     from edge_fer.cli.predict import predict
     from edge_fer.cli.run import run
+    from edge_fer.cli.status import status
 
     app = typer.Typer(
         name="edge-fer",
@@ -55,7 +57,13 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    own = {"predict": predict, "run": run, "evaluate": evaluate}
+    own = {
+        "predict": predict,
+        "run": run,
+        "status": status,
+        "doctor": doctor,
+        "evaluate": evaluate,
+    }
     joined = {p.name: p.load() for p in entry_points(group="edge_fer.commands")}
     for name, command in sorted({**joined, **own}.items()):
         app.command(name)(command)

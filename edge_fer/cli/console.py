@@ -39,7 +39,7 @@ Detector = Annotated[
         "--detector", help="face, haar, yunet or a model, with options: haar?cascade=alt2."
     ),
 ]
-Backend = Annotated[str, typer.Option("--backend", help="auto, litert or tflite-runtime.")]
+Backend = Annotated[str, typer.Option("--backend", help="auto, edgetpu, litert or tflite-runtime.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads of one inference.")]
 Ferplus = Annotated[
     Path | None,

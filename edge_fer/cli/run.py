@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +16,11 @@ import typer
 from edge_fer.cli.console import Json, Quiet, Talk, Verbose, emit_json
 
 if TYPE_CHECKING:
+    from edge_fer.cli.live import Screen
+    from edge_fer.config import Settings
+    from edge_fer.pacing import Pacing
     from edge_fer.pipeline import Pipeline
-    from edge_fer.tracking import Search
+    from edge_fer.service import Ended, Service
     from edge_fer.types import Observation
 
 __all__ = ["run"]
@@ -25,13 +29,18 @@ __all__ = ["run"]
 def run(
     source: Annotated[
         str | None,
-        typer.Option(help="A video, a folder, a picture, or synthetic; ?rotate=90&mirror=1."),
+        typer.Option(
+            help="picamera2:0, /dev/video0, usb:NAME, rtsp://..., a video, a folder, a picture, or "
+            "synthetic; ?rotate=90&mirror=1."
+        ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A shipped model, or a .tflite file.")] = None,
     detector: Annotated[
         str | None, typer.Option(help="face, haar, yunet or a model: haar?cascade=alt2.")
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="auto, litert or tflite-runtime.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="auto, edgetpu, litert or tflite-runtime.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of one inference.")] = None,
     track: Annotated[
         bool | None,
@@ -42,12 +51,26 @@ def run(
         typer.Option(help="Search the whole frame at least every so many frames."),
     ] = None,
     max_faces: Annotated[int | None, typer.Option(help="How many faces are followed.")] = None,
+    smoothing: Annotated[
+        str | None, typer.Option(help="Of expressions over time: hmm, ema or none.")
+    ] = None,
+    max_fps: Annotated[
+        float | None, typer.Option(help="Frames per second at most, of a live source.")
+    ] = None,
     sink: Annotated[
-        list[str] | None, typer.Option(help="Where observations go, e.g. jsonl:out.jsonl.")
+        list[str] | None,
+        typer.Option(
+            help="Where observations go: jsonl:FILE, sqlite:FILE, mqtt://BROKER, "
+            "sse://127.0.0.1:PORT, jsonl:-; several at once."
+        ),
+    ] = None,
+    aggregate: Annotated[
+        str | None, typer.Option(help="1min: only counts per minute leave the process.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with these settings.")] = None,
     annotate: Annotated[
-        Path | None, typer.Option(help="Write a video (.mp4) with boxes and labels drawn in.")
+        Path | None,
+        typer.Option(help="Draw boxes and labels: a video (.mp4, .avi), or pictures in a folder."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -56,59 +79,127 @@ def run(
     """Run the pipeline on a source until it ends, or until SIGTERM or Ctrl-C.
 
     Settings come from edge_fer/defaults.toml, a --config file, EDGE_FER__* variables and these
-    flags, each above the one before. No picture is stored unless --annotate asks for it.
+    flags, each above the one before; SIGHUP reads them again. No picture is stored unless
+    --annotate asks for it. `edge-fer status` says how a run with a status_file is.
 
     Example: edge-fer run --source visitors.mp4 --sink jsonl:out.jsonl
+
+    Example: edge-fer run --source "/dev/video0?rotate=90" --sink sqlite:seen.db
     """
-    from edge_fer.assemble import build
     from edge_fer.config import load_settings
-    from edge_fer.errors import ConfigError, DataError, Interrupted
+    from edge_fer.errors import ConfigError, Interrupted
 
     talk = Talk(quiet=quiet, verbose=verbose)
-    settings = load_settings(
-        config,
-        {
-            "source": source,
-            "model": model,
-            "detector": detector,
-            "backend": backend,
-            "threads": threads,
-            "track": track,
-            "track_interval": detect_every,
-            "max_faces": max_faces,
-            "sinks": tuple(sink) if sink else None,
-        },
-    )
-    if json and "jsonl:-" in settings.sinks:
+    flags = {
+        "source": source,
+        "model": model,
+        "detector": detector,
+        "backend": backend,
+        "threads": threads,
+        "track": track,
+        "track_interval": detect_every,
+        "max_faces": max_faces,
+        "smoothing": smoothing,
+        "max_fps": max_fps,
+        "sinks": tuple(sink) if sink else None,
+        "aggregate": aggregate,
+    }
+    settings = load_settings(config, flags)
+    if json and _prints(settings):
         raise ConfigError(
             "Both --json and the sink jsonl:- want stdout.", "Leave out one, or use jsonl:FILE."
         )
     talk.detail(f"settings: {settings!r}")
-    ended: DataError | None = None
-    with ExitStack() as stack:
-        stop = stack.enter_context(_stop_signals())
-        pipeline = build(settings, on_skip=talk.say)
-        stack.callback(pipeline.close)
-        talk.detail(f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}")
-        tally = _Tally()
-        draw = stack.enter_context(_drawing(annotate))
-        try:
-            while not stop and (observation := pipeline.step()) is not None:
-                tally.add(observation, pipeline.tracker.search if pipeline.tracker else None)
-                draw(pipeline, observation)
-                if not (settings.sinks or json or quiet):
-                    _print(observation)
-        except DataError as err:
-            ended = err  # what came before the damage was emitted and is counted
+    tally = _Tally()
+    running = _Running(settings, lambda: load_settings(config, flags), talk, tally, annotate)
+    lines = not (settings.sinks or json or quiet)
+    ended = running.to_the_end(_screen(settings, talk, lines=lines))
     talk.say(tally.words())
     talk.detail(f"tracking: {'off' if tally.tracking is None else dict(tally.tracking)}")
-    document = tally.to_json(settings.source, bool(stop))
-    if ended is not None:
-        raise ended
-    if signal.SIGINT in stop:
+    document = tally.to_json(settings.source, ended)
+    if ended.error is not None:
+        raise ended.error
+    if ended.signal is signal.SIGINT:
         raise Interrupted("Stopped; what was seen until then is in the sinks.", document=document)
     if json:
         emit_json(document)
+
+
+@dataclass(slots=True)
+class _Running:
+    """The pipeline of these settings inside a service, and of later ones."""
+
+    settings: Settings
+    again: Any
+    talk: Talk
+    tally: _Tally
+    annotate: Path | None
+    service: Service | None = field(default=None, init=False)
+
+    def to_the_end(self, screen: AbstractContextManager[Screen]) -> Ended:
+        """Build it, run it, close it."""
+        from edge_fer.assemble import build, next_seq
+        from edge_fer.machine import Thermometer
+        from edge_fer.notify import Notify
+        from edge_fer.service import Service
+        from edge_fer.signals import Signals
+        from edge_fer.state import State
+        from edge_fer.status import Status, default_path
+
+        settings = self.settings
+        with ExitStack() as stack:
+            signals = stack.enter_context(Signals())
+            notify = Notify.from_environment()
+            stack.callback(notify.close)
+            thermometer = Thermometer()
+            stack.callback(thermometer.close)
+            state = State(_state_path(settings))
+            status = Status(default_path(settings.status_file), thermal=thermometer.look)
+            status.watched = bool(settings.sinks)
+            said: dict[str, Any] = {"warn": self.talk.say, "service": lambda: status.last}
+            pipeline = build(settings, self.talk.say, first_seq=state.first_seq, **said)
+            self.talk.detail(
+                f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}"
+            )
+            # What runs at the end may be another one.
+            stack.callback(lambda: self._pipeline(pipeline).close())
+            draw = stack.enter_context(_drawing(self.annotate))
+            shown = stack.enter_context(screen)
+
+            def seen(parts: Any, observation: Observation) -> None:
+                self.tally.add(observation, parts)
+                draw(parts, observation)
+                shown.show(observation)
+
+            self.service = Service(
+                pipeline,
+                signals=signals,
+                notify=notify,
+                status=status,
+                state=state,
+                pacing=_pacing(settings, pipeline, thermometer.look),
+                reload=lambda parts: self._reload(parts, thermometer.look, said),
+                prove=lambda: _prove(pipeline),
+                on_observation=seen,
+                on_problem=shown.say,
+                next_seq=lambda: next_seq(self._pipeline(pipeline)),
+            )
+            self.tally.started = monotonic()
+            return self.service.run()
+
+    def _pipeline(self, first: Pipeline) -> Any:
+        return first if self.service is None else self.service.parts
+
+    def _reload(self, parts: Any, look: Any, said: dict[str, Any]) -> Pipeline:
+        from edge_fer.assemble import rebuild
+
+        settings = self.again()
+        pipeline = rebuild(parts, self.settings, settings, self.talk.say, **said)
+        self.settings = settings
+        if self.service is not None:
+            self.service.pacing = _pacing(settings, pipeline, look)
+        self.talk.say("The settings were read again.")
+        return pipeline
 
 
 class _Tally:
@@ -120,17 +211,16 @@ class _Tally:
         self.tracking: Counter[str] | None = None
         self.started = monotonic()
 
-    def add(self, observation: Observation, search: Search | None) -> None:
+    def add(self, observation: Observation, pipeline: Pipeline) -> None:
         self.frames += 1
         self.faces += len(observation.faces)
         self.frames_with_faces += bool(observation.faces)
         self.expressions.update(face.expression.label for face in observation.faces)
-        if search is not None:
+        if pipeline.tracker is not None:
             if self.tracking is None:
                 self.tracking = Counter(tracks=0, full_frames=0, regions=0, missed=0)
-            # They are numbered from 0, and no number comes twice.
-            numbers = (f.face.track for f in observation.faces if f.face.track is not None)
-            self.tracking["tracks"] = max(self.tracking["tracks"], *(n + 1 for n in numbers), 0)
+            search = pipeline.tracker.search
+            self.tracking["tracks"] = pipeline.tracker.next_id  # they are numbered from 0
             self.tracking["full_frames"] += search.full_frame
             self.tracking["regions"] += search.regions
             self.tracking["missed"] += search.missed
@@ -143,54 +233,77 @@ class _Tally:
             + (f" ({most})" if most else "")
         )
 
-    def to_json(self, source: str, stopped: bool) -> dict[str, Any]:
+    def to_json(self, source: str, ended: Ended) -> dict[str, Any]:
+        from edge_fer.uri import redacted
+
         return {
             "schema": "edge-fer/run/1",
-            "source": source,
+            "source": redacted(source),
             "frames": self.frames,
             "frames_with_faces": self.frames_with_faces,
             "faces": self.faces,
             "expressions": dict(sorted(self.expressions.items())),
             "tracking": None if self.tracking is None else dict(self.tracking),
-            "ended_by": "signal" if stopped else "source",
+            "camera_away": ended.away,
+            "ended_by": ended.by,
         }
 
 
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM and SIGINT append to, so that a step always ends whole."""
-    seen: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _: seen.append(got))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _pacing(settings: Settings, pipeline: Pipeline, look: Any) -> Pacing:
+    from edge_fer.assemble import is_live
+    from edge_fer.pacing import ActivityGate, Pacing, ThermalGovernor
+
+    return Pacing(
+        max_fps=settings.max_fps,
+        gate=ActivityGate(idle_fps=settings.idle_fps, idle_after_s=settings.idle_after),
+        governor=ThermalGovernor(look=look, max_celsius=settings.max_temperature),
+        live=is_live(pipeline.camera),
+    )
+
+
+def _prints(settings: Settings) -> bool:
+    """Whether a sink has standard output for itself."""
+    return any(uri.startswith(("jsonl:-", "stdout")) for uri in settings.sinks)
+
+
+def _state_path(settings: Settings) -> Path | None:
+    """Where the counters are kept: the setting, the service's own folder, or nowhere."""
+    from edge_fer.files import service_folder
+
+    if settings.state_file:
+        return Path(settings.state_file)
+    folder = service_folder("STATE_DIRECTORY")
+    return None if folder is None else folder / "state.json"
+
+
+def _prove(pipeline: Pipeline) -> None:
+    """That the model answers, where no frame can show it yet."""
+    pipeline.classifier.check_golden()
+
+
+def _screen(settings: Settings, talk: Talk, *, lines: bool) -> AbstractContextManager[Screen]:
+    """A live table on a terminal; else lines, unless the observations go elsewhere."""
+    from edge_fer.cli.live import Lines, LiveTable, Nothing
+    from edge_fer.uri import redacted
+
+    console = talk.console()
+    if console.is_terminal and not talk.quiet and not _prints(settings):
+        return LiveTable(console, redacted(settings.source))
+    return Lines(talk.say) if lines else Nothing(talk.say)
 
 
 @contextmanager
 def _drawing(path: Path | None) -> Iterator[Any]:
-    """A function that adds the pipeline's frame to the annotated video, if there is one."""
+    """A function that adds the pipeline's frame to what is drawn, where anything is."""
     if path is None:
         yield lambda pipeline, observation: None
         return
-    from edge_fer.annotate import AnnotatedVideo
+    from edge_fer.annotate import open_annotation
 
-    with AnnotatedVideo(path) as video:
+    with open_annotation(path) as drawing:
 
         def add(pipeline: Pipeline, observation: Observation) -> None:
             if pipeline.frame is not None:
-                video.add(pipeline.frame, ((f.face, f.expression) for f in observation.faces))
+                drawing.add(pipeline.frame, ((f.face, f.expression) for f in observation.faces))
 
         yield add
-
-
-def _print(observation: Observation) -> None:
-    seen = ", ".join(
-        f"{f.expression.label} {100 * max(f.expression.probabilities.values()):.0f} %"
-        for f in observation.faces
-    )
-    typer.echo(f"{observation.frame:>6}  {seen or '-'}")

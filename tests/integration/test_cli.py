@@ -137,7 +137,7 @@ def test_the_clip_starts_neutral_and_ends_happy(clip: Path, tmp_path: Path) -> N
     first = lines[0]
     assert set(first) == {
         "schema", "boot_id", "seq", "t_ns", "wall_time", "clock_ok", "source", "model", "frame",
-        "faces", "timings_ms",
+        "faces", "timings_ms", "run",
     }  # fmt: skip
     assert [line["seq"] for line in lines] == list(range(72))
     assert first["schema"] == "edge-fer/observation/1"
@@ -490,5 +490,6 @@ def test_every_command_has_help_with_an_example() -> None:
     for words in (
         ["predict"], ["run"], ["evaluate"], ["convert"], ["train"], ["benchmark"],
         ["models", "list"], ["models", "show"], ["models", "verify"], ["models", "adopt"],
+            ["status"], ["doctor"],
     ):  # fmt: skip
         assert "Example: edge-fer " in " ".join(edge_fer(*words, "--help").stdout.split())

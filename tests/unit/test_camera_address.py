@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 import pytest
 
-from edge_fer.cameras import open_camera
+from edge_fer.cameras import CAMERAS, open_camera
 from edge_fer.cameras.images import ImageCamera
+from edge_fer.cameras.live import LiveCamera
 from edge_fer.cameras.orientation import Orientation
 from edge_fer.cameras.synthetic import SyntheticCamera
 from edge_fer.cameras.video import VideoCamera
-from edge_fer.errors import ConfigError, DataError
+from edge_fer.errors import ConfigError, DataError, DeviceError, MissingExtra
 from edge_fer.types import Box
+from edge_fer.uri import redacted
 
 
 def save(path: Path) -> Path:
@@ -100,21 +106,102 @@ def test_addresses_that_make_no_sense(uri: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_every_option_is_an_argument_of_its_camera() -> None:
+    assert {"picamera2", "usb", "rtsp", "rtsps", "http", "https"} < set(CAMERAS)
+    for place, options in CAMERAS.values():
+        taken = inspect.signature(resolve_name(place)).parameters
+        wanted = {"shutter_cap_ms" if key == "shutter_cap" else key for key in options}
+        assert wanted | {"orientation"} <= set(taken), place
+
+
+def test_sources_on_a_clock_are_live() -> None:
+    camera = open_camera("synthetic?size=160x120&faces=0&fps=60&frames=2&rotate=90")
+    assert isinstance(camera, LiveCamera)
+    assert camera.source == "synthetic"
+    while (frame := camera.read()) is not None:
+        assert (frame.width, frame.height) == (120, 160)
+    camera.close()
+
+
+@pytest.mark.parametrize("uri", ["/dev/video97", "/dev/null", "usb:no such camera", "/dev/v4l/x"])
+def test_a_device_that_is_no_camera(uri: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        open_camera(f"{uri}?size=640x480&fps=15&format=mjpg&rotate=90")
+    assert caught.value.exit_code == 4
+    assert caught.value.remedy
+    assert uri.removeprefix("usb:") in caught.value.message
+
+
+def test_a_file_in_a_folder_of_dev_is_a_file() -> None:
+    shm = Path("/dev/shm")  # noqa: S108
+    if not shm.is_dir():
+        pytest.skip("no /dev/shm")
+    with TemporaryDirectory(dir=shm) as folder:
+        assert open_camera(str(save(Path(folder) / "a.png"))).read() is not None
+
+
+def test_picamera2_where_it_is_not_installed() -> None:
+    if find_spec("picamera2"):
+        pytest.skip("picamera2 is installed here")
+    for uri in ("picamera2", "picamera2:", "picamera2:1?flicker=50&shutter_cap=10&meter=face"):
+        with pytest.raises(MissingExtra, match="picamera2") as caught:
+            open_camera(uri)
+        assert "apt" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
-    "uri",
+    ("uri", "says"),
     [
-        "picamera2:0",
-        "picamera2",
-        "/dev/video0",
-        "/dev/null",
-        "usb:1",
-        "rtsp://10.0.0.1/live",
-        "http://h/a.mjpg?user=me",
+        ("picamera2:one", "no number after 'picamera2:'"),
+        ("picamera2:-1", "no number after 'picamera2:'"),
+        ("picamera2:0?flicker=55", "it is 50 or 60"),
+        ("picamera2:0?meter=sky", "it is frame or face"),
+        ("picamera2:0?shutter_cap=0", "a number from"),
+        ("picamera2:0?shutter_cap=1e2", "a number from"),
+        ("picamera2:0?fps=0", "whole number from 1 to 240"),
+        ("usb:", "names no device"),
+        ("usb:cam?format=h264", "it is mjpg or yuyv"),
+        ("/dev/video0?flicker=50", "has no option 'flicker'"),
+        ("synthetic?fps=0", "whole number from 1 to 240"),
+        ("rtsp:host/live", "has no host"),
+        ("rtsp://", "no address of a stream"),
+        ("rtsp://u:s3cret@h:port/?mirror=1", "no address of a stream"),
+        ("rtsp://u:s3cret@h/a?mirror=2&token=s3cret", "it is 0 or 1"),
+        ("HTTP://u:s3cret@h/a?rotate=1&key=s3cret", "it is 0, 90, 180 or 270"),
+        ("http://u:s3cret@h/a?mirror=1&x=s3cret&mirror=1", "names 'mirror' twice"),
+        ("rtps://u:s3cret@h/", "Did you mean rtsp"),
     ],
 )
-def test_devices_and_streams_are_not_read_yet(uri: str) -> None:
-    with pytest.raises(ConfigError, match="reads files and the synthetic source only"):
+def test_cameras_and_streams_that_make_no_sense(uri: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         open_camera(uri)
+    assert says in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("rtsp://h/live", "rtsp://h/live"),
+        ("rtsp://h:8554/live?x=1#y", "rtsp://h:8554/live"),
+        ("rtsp://[fe80::1%25eth0]:554/live", "rtsp://[fe80::1%25eth0]:554/live"),
+        ("rtsp://me:pw@h/live", "rtsp://***@h/live"),
+        ("rtsp://me:p@w@h/live", "rtsp://***@h/live"),
+        ("rtsp://me:p/w@h/live", "rtsp://***@h/live"),
+        ("rtsp://me:123?w@h/live", "rtsp://***"),
+        ("rtsp://me:p#w@h/live", "rtsp://***"),
+        (
+            "rtsp://h/user=admin&password=pw&channel=1",
+            "rtsp://h/user=admin&password=***&channel=1",
+        ),
+        ("rtsp://h/user=admin_password=pw_channel=1", "rtsp://h/user=admin_password=***"),
+        ("http://h/token=pw/a.mjpg", "http://h/token=***/a.mjpg"),
+        ("/dev/video0", "/dev/video0"),
+        ("odd?name=1@2.png", "odd?name=1@2.png"),
+    ],
+)
+def test_what_people_see_of_an_address(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,40 @@ def test_skin_is_not_gray_and_keeps_its_luma() -> None:
     blue, green, red = (float(v) for v in frame.colour[y, x])
     assert red > green > blue
     assert np.array_equal(frame.luma, cv2.cvtColor(frame.colour, cv2.COLOR_BGR2GRAY))
+
+
+def test_on_a_clock_it_waits_for_each_frame_and_skips_what_a_slow_reader_missed() -> None:
+    now, waits = [7 * 10**9], list[int]()
+
+    def wait(seconds: float) -> None:
+        waits.append(round(seconds * 1000))
+        now[0] += round(seconds * 1e9)
+
+    camera = SyntheticCamera(
+        size=(160, 120), faces=0, fps=10, frames=20, clock_ns=lambda: now[0], wait=wait
+    )
+    seen = []
+    for late_ms in (0, 40, 100, 130, 2000, 0):
+        now[0] += late_ms * 10**6
+        frame = camera.read()
+        seen.append(frame and (frame.sequence, (frame.t_ns - 7 * 10**9) // 10**6))
+    # The fourth read is 30 ms late; the fifth misses all that was left of the twenty.
+    assert seen == [(0, 0), (1, 100), (2, 200), (3, 300), None, None]
+    assert waits[:1] == [60]
+    camera.close()
+
+
+def test_a_frame_on_the_clock_is_the_one_of_its_number() -> None:
+    now = [0]
+    camera = SyntheticCamera(fps=30, seed=5, clock_ns=lambda: now[0], wait=lambda _: None)
+    plain = SyntheticCamera(seed=5)
+    first = camera.read()
+    now[0] = 10**9
+    late = camera.read()
+    assert first is not None
+    assert late is not None
+    assert late.sequence == 30
+    for _ in range(31):
+        expected = plain.read()
+    assert expected is not None
+    assert np.array_equal(late.luma, expected.luma)

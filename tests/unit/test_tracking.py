@@ -390,10 +390,12 @@ def test_a_detector_with_other_keypoints_takes_over() -> None:
 
 
 def test_the_square_is_the_detectors_on_the_smoothed_face() -> None:
-    tracker = Tracker(Network(lambda n: [face(300 + 10 * (n % 2), 200)]))
+    detector = Network(lambda n: [face(300 + 10 * (n % 2), 200)])
+    tracker = Tracker(detector)
+    assert tracker.detectors == (detector,)
     for n in range(4):
         (found,) = tracker.update(frame(n))
-    square = tracker.face_square(found)
+    square = detector.face_square(found)
     assert (square.cx, square.cy, square.side) == pytest.approx((*centre(found), found.box.w))
     assert 300 < square.cx < 310
 
