@@ -208,7 +208,7 @@ def detect_in_crop(detector: Detector, frame: Frame, region: Box) -> tuple[Face,
     x, y, right, below = _inside(region, frame)
     part = (slice(y, below), slice(x, right))
     colour = None if frame.colour is None else frame.colour[part]
-    crop = replace(frame, luma=frame.luma[part], colour=colour)
+    crop = replace(frame, luma=frame.luma[part], colour=colour, lores=None)
     if crop.luma.size == 0:
         return ()
     return tuple(_moved(face, x, y) for face in detector.detect(crop))

@@ -25,22 +25,26 @@ _EYES_TO_MOUTH = 0.361
 _CUT = (0.4, 0.85)
 
 
-def checked(frame: Frame) -> Frame:
+def checked(frame: Frame, *, colour: bool) -> Frame:
     """The frame, once it is known to be one that a detector can look at.
+
+    Args:
+        frame: the picture.
+        colour: whether the detector looks at its colour; cameras make it when somebody does.
 
     Raises:
         DataError: it has no pixels, is not 8 bits deep, or its planes do not fit each other.
     """
-    luma, colour = frame.luma, frame.colour
-    for plane in (luma,) if colour is None else (luma, colour):
+    luma, bgr = frame.luma, frame.colour if colour else None
+    for plane in (luma,) if bgr is None else (luma, bgr):
         if plane.dtype != np.uint8:
             raise DataError(
                 f"{frame.source} has pixels of type {plane.dtype}; faces are looked for in 8 bits.",
                 "Scale 16-bit pixels first: (pixels >> 8).astype('uint8').",
             )
-    fits = colour is None or (colour.ndim == 3 and colour.shape == (*luma.shape, 3))
+    fits = bgr is None or (bgr.ndim == 3 and bgr.shape == (*luma.shape, 3))
     if luma.ndim != 2 or not fits:
-        have = f"luma {luma.shape}" + ("" if colour is None else f" and colour {colour.shape}")
+        have = f"luma {luma.shape}" + ("" if bgr is None else f" and colour {bgr.shape}")
         raise DataError(
             f"{frame.source} is no frame: it has {have}.",
             "Give luma as [H, W], and colour, where there is any, as [H, W, 3].",

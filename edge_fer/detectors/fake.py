@@ -27,7 +27,9 @@ class FakeDetector:
         Raises:
             DataError: the frame is empty, or not 8 bits deep.
         """
-        return tuple(sorted(self._answer(checked(frame)), key=lambda face: -face.score))
+        return tuple(
+            sorted(self._answer(checked(frame, colour=True)), key=lambda face: -face.score)
+        )
 
     def face_square(self, face: Face) -> Square:
         """A square around the box."""

@@ -72,7 +72,7 @@ class HaarDetector:
             DataError: the frame is empty or not 8 bits deep, or too large for this machine's
                 memory.
         """
-        checked(frame)
+        checked(frame, colour=False)
         try:
             boxes, hits = self._cascade.detectMultiScale2(
                 frame.luma,

@@ -79,11 +79,10 @@ def letterbox(frame: Frame, spec: InputSpec, region: Box | None = None) -> tuple
         # Scaled in the frame's own colours and turned into the model's afterwards: fewer pixels.
         left, top, across, down = placement.source
         seen = (slice(top, top + down), slice(left, left + across))
-        luma, colour = frame.luma, frame.colour
-        if spec.colour == "gray" or colour is None:
+        luma, colour = frame.luma, frame.colour if spec.colour == "rgb" else None
+        if colour is None:
             own = _of_camera(frame, (w, h)) if region is None else None
             luma = shrunk(luma[seen] if own is None else own, (w, h), spec.interpolation)
-            colour = None
         else:
             colour = shrunk(colour[seen], (w, h), spec.interpolation)
         small = replace(frame, luma=luma, colour=colour)

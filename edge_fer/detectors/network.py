@@ -88,7 +88,8 @@ class NetworkDetector(LoadedModel):
         return square_of(face, self.detection.square, self._mouth)
 
     def _look(self, frame: Frame, region: Box | None) -> tuple[Face, ...]:
-        pixels, placement = letterbox(checked(frame), self.contract.input, region)
+        spec = self.contract.input
+        pixels, placement = letterbox(checked(frame, colour=spec.colour == "rgb"), spec, region)
         if 0 in placement.source[2:]:
             return ()  # the region lies outside the frame
         found = merged(self._decoder.candidates(self.run(pixels)), self._max_overlap)

@@ -86,7 +86,7 @@ class YuNetDetector:
         Raises:
             DataError: the frame is empty or not 8 bits deep, or OpenCV cannot take it.
         """
-        checked(frame)
+        checked(frame, colour=True)
         scale = min(1.0, self._limit[0] / frame.width, self._limit[1] / frame.height)
         size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
         placement = Placement(source=(0, 0, frame.width, frame.height), target=(0, 0, *size))

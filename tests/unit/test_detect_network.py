@@ -27,9 +27,11 @@ from synthetic_detector import (
 from edge_fer.backends import open_backend
 from edge_fer.backends.base import Array
 from edge_fer.backends.fake import FakeBackend
+from edge_fer.cameras.lazy import LazyFrame
 from edge_fer.classifier import Classifier
 from edge_fer.contract import Golden, ModelContract, SquareRule, TensorQuantisation
 from edge_fer.detectors import open_detector
+from edge_fer.detectors.base import checked
 from edge_fer.detectors.network import NetworkDetector
 from edge_fer.detectors.nms import MOST
 from edge_fer.errors import ConfigError, DataError, ModelError
@@ -321,9 +323,7 @@ def test_a_detector_can_be_verified(tiny: Path, capsys: pytest.CaptureFixture[st
         (frame_of(np.zeros((0, 0), np.uint8)), "no pixels"),
         (frame_of(np.zeros((0, 640), np.uint8)), "no pixels"),
         (replace(BLACK, luma=np.zeros((9, 9), np.uint16)), r"uint16.*>> 8"),
-        (replace(BLACK, colour=np.zeros((64, 96, 3), np.uint16)), r"uint16.*>> 8"),
         (replace(BLACK, luma=np.zeros((9, 9, 3), np.uint8)), r"\[H, W\]"),
-        (replace(BLACK, colour=np.zeros((64, 95, 3), np.uint8)), r"\[H, W, 3\]"),
     ],
 )
 def test_what_is_no_frame_is_refused(frame: Frame, says: str) -> None:
@@ -332,6 +332,30 @@ def test_what_is_no_frame_is_refused(frame: Frame, says: str) -> None:
         detector.detect(frame)
     with pytest.raises(DataError, match=says):
         detector.detect_in(frame, Box(x=0, y=0, w=5, h=5))
+
+
+@pytest.mark.parametrize(
+    ("colour", "says"),
+    [
+        (np.zeros((64, 96, 3), np.uint16), r"uint16.*>> 8"),
+        (np.zeros((64, 95, 3), np.uint8), r"\[H, W, 3\]"),
+    ],
+)
+def test_colour_is_judged_by_those_who_look_at_it(colour: np.ndarray, says: str) -> None:
+    frame = replace(BLACK, colour=colour)
+    with pytest.raises(DataError, match=says):
+        checked(frame, colour=True)
+    assert checked(frame, colour=False) is frame
+
+
+def test_a_detector_of_luma_does_not_have_colour_made() -> None:
+    def made() -> np.ndarray:
+        raise AssertionError("nobody needs it")
+
+    frame = LazyFrame(luma=BLACK.luma, colour=made, t_ns=0, sequence=0, source="lazy")
+    detector = bright_square_detector()
+    assert detector.detect(frame) == ()
+    assert detector.detect_in(frame, Box(x=0, y=0, w=50, h=50)) == ()
 
 
 regions = st.none() | st.builds(
