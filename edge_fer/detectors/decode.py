@@ -86,6 +86,10 @@ class Decoder:
         self._least = self._spec.min_score if min_score is None else min_score
         self._levels = _matched(contract, self._outputs, name)
         self._thresholds = [self._threshold(level.score) for level in self._levels]
+        # One row a level: ``real = (raw - zero) * scale`` of its values, side by side.
+        self._zeros, self._scales = self._quantisations()
+        strides = [level.stride for level in self._levels]
+        self._strides = np.array(strides, np.float64)[:, None, None]
 
     def candidates(self, heads: Sequence[Array]) -> Candidates:
         """Everything that scores enough, in pixels of the input; at most :data:`MOST`, the best.
@@ -95,15 +99,21 @@ class Decoder:
         Args:
             heads: what the backend gave, in the graph's order.
         """
-        found = [
-            self._of(level, heads, rows)
+        passed = [
+            np.flatnonzero(heads[level.score] >= threshold)
             for level, threshold in zip(self._levels, self._thresholds, strict=True)
-            if len(rows := np.flatnonzero(heads[level.score] >= threshold))
         ]
+        found = [i for i, rows in enumerate(passed) if len(rows)]
         if not found:
-            found = [(np.empty(0), np.empty((0, 2 + len(self._spec.keypoints), 2)))]
-        scores = np.concatenate([s for s, _ in found])
-        values = np.concatenate([v for _, v in found])
+            return Candidates(
+                boxes=np.empty((0, 4)),
+                scores=np.empty(0),
+                keypoints=np.empty((0, len(self._spec.keypoints), 2)),
+            )
+        scores = np.concatenate(
+            [self._score(self._levels[i].score, self._picked(heads, i, passed[i])) for i in found]
+        )
+        values = self._values(heads, passed, found)
         sound = np.isfinite(values).all(axis=(1, 2)) & (values[:, 1] > 0).all(axis=1)
         best = np.flatnonzero(sound)
         if len(best) > MOST:
@@ -115,19 +125,33 @@ class Decoder:
             keypoints=values[best, 2:],
         )
 
-    def _of(
-        self, level: _Level, heads: Sequence[Array], rows: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores ``[n]`` and values ``[n, 2 + K, 2]`` of some rows: centre, size, keypoints."""
-        centres, total = level.centres[rows], len(level.centres)
-        parts = [self._real(i, heads[i].reshape(total, -1)[rows]) for i in level.values]
-        values = np.concatenate(parts, axis=1).reshape(len(rows), -1, 2)
+    def _picked(self, heads: Sequence[Array], level: int, rows: NDArray[np.intp]) -> Array:
+        return heads[self._levels[level].score].reshape(-1)[rows]
+
+    def _values(
+        self, heads: Sequence[Array], passed: Sequence[NDArray[np.intp]], found: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """``float64[n, 2 + K, 2]`` of the rows that passed: centre, size, keypoints.
+
+        Picked level by level and reckoned with all at once: most calls have a handful of rows.
+        """
+        picked, centres = [], []
+        for i in found:
+            level, rows = self._levels[i], passed[i]
+            total = len(level.centres)
+            parts = [heads[head].reshape(total, -1)[rows] for head in level.values]
+            picked.append(np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0])
+            centres.append(level.centres[rows])
+        of = np.repeat(found, [len(rows) for rows in centres])
+        raw = np.concatenate(picked).astype(np.float64)
+        values = ((raw - self._zeros[of]) * self._scales[of]).reshape(len(of), -1, 2)
         if self._spec.decoder == "grid":
             values[:, 1] = np.exp(np.minimum(values[:, 1], _LOG_SIZE_LIMIT))
-            values *= level.stride
-        values[:, 0] += centres
-        values[:, 2:] += centres[:, None]
-        return self._score(level.score, heads[level.score].reshape(-1)[rows]), values
+            values *= self._strides[of]
+        centre = np.concatenate(centres)
+        values[:, 0] += centre
+        values[:, 2:] += centre[:, None]
+        return np.asarray(values)
 
     def _score(self, output: int, raw: Array) -> NDArray[np.float64]:
         real = self._real(output, raw)
@@ -139,6 +163,17 @@ class Decoder:
         tensor = self._outputs[output].quantisation
         values = raw.astype(np.float64)
         return values if tensor is None else (values - tensor.zero_point) * tensor.scale
+
+    def _quantisations(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Zero points and scales, ``float64[levels, values]`` each; 0 and 1 for real numbers."""
+        zeros, scales = [], []
+        for level in self._levels:
+            tensors = [self._outputs[head] for head in level.values]
+            widths = [int(np.prod(t.shape)) // len(level.centres) for t in tensors]
+            told = [t.quantisation for t in tensors]
+            zeros.append(np.repeat([q.zero_point if q else 0.0 for q in told], widths))
+            scales.append(np.repeat([q.scale if q else 1.0 for q in told], widths))
+        return np.array(zeros, np.float64), np.array(scales, np.float64)
 
     def _threshold(self, output: int) -> float | int:
         """The smallest value of a score head that is enough."""
