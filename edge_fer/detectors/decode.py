@@ -88,6 +88,8 @@ class Decoder:
         self._thresholds = [self._threshold(level.score) for level in self._levels]
         # One row a level: ``real = (raw - zero) * scale`` of its values, side by side.
         self._zeros, self._scales = self._quantisations()
+        self._tables = [self._table(level.score) for level in self._levels]
+        self._real_numbers = any(tensor.dtype.kind == "f" for tensor in self._outputs)
         strides = [level.stride for level in self._levels]
         self._strides = np.array(strides, np.float64)[:, None, None]
 
@@ -110,23 +112,30 @@ class Decoder:
                 scores=np.empty(0),
                 keypoints=np.empty((0, len(self._spec.keypoints), 2)),
             )
-        scores = np.concatenate(
-            [self._score(self._levels[i].score, self._picked(heads, i, passed[i])) for i in found]
-        )
+        scores = np.concatenate([self._scores(heads, i, passed[i]) for i in found])
         values = self._values(heads, passed, found)
-        sound = np.isfinite(values).all(axis=(1, 2)) & (values[:, 1] > 0).all(axis=1)
-        best = np.flatnonzero(sound)
-        if len(best) > MOST:
-            best = best[np.argsort(-scores[best], kind="stable")[:MOST]]
-        centre, half = values[best, 0], values[best, 1] / 2
+        sound = (values[:, 1] > 0).all(axis=1)
+        if self._real_numbers:
+            sound &= np.isfinite(values).all(axis=(1, 2))
+        if not sound.all():
+            scores, values = scores[sound], values[sound]
+        if len(scores) > MOST:
+            best = np.argsort(-scores, kind="stable")[:MOST]
+            scores, values = scores[best], values[best]
+        centre, half = values[:, 0], values[:, 1] / 2
         return Candidates(
             boxes=np.concatenate([centre - half, centre + half], axis=1),
-            scores=scores[best],
-            keypoints=values[best, 2:],
+            scores=scores,
+            keypoints=values[:, 2:],
         )
 
-    def _picked(self, heads: Sequence[Array], level: int, rows: NDArray[np.intp]) -> Array:
-        return heads[self._levels[level].score].reshape(-1)[rows]
+    def _scores(
+        self, heads: Sequence[Array], level: int, rows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        output = self._levels[level].score
+        raw, table = heads[output].reshape(-1)[rows], self._tables[level]
+        # A negative number counts from the end, where a table of signed numbers has it.
+        return self._score(output, raw) if table is None else np.asarray(table[raw])
 
     def _values(
         self, heads: Sequence[Array], passed: Sequence[NDArray[np.intp]], found: Sequence[int]
@@ -174,6 +183,13 @@ class Decoder:
             zeros.append(np.repeat([q.zero_point if q else 0.0 for q in told], widths))
             scales.append(np.repeat([q.scale if q else 1.0 for q in told], widths))
         return np.array(zeros, np.float64), np.array(scales, np.float64)
+
+    def _table(self, output: int) -> NDArray[np.float64] | None:
+        """The score of every value that a head of bytes can have; None for another head."""
+        dtype = self._outputs[output].dtype
+        if dtype.kind not in "iu" or dtype.itemsize > 1:
+            return None
+        return self._score(output, np.arange(256).astype(np.uint8).view(dtype))
 
     def _threshold(self, output: int) -> float | int:
         """The smallest value of a score head that is enough."""
