@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter_ns
+from time import monotonic, perf_counter_ns
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,10 +27,13 @@ from edge_fer.cameras.synthetic import SyntheticCamera
 from edge_fer.cli.console import Talk
 from edge_fer.config import load_settings
 from edge_fer.pipeline import Pipeline
+from edge_fer.records import Recorder
+from edge_fer.sinks.delivery import Delivery
+from edge_fer.sinks.fake import FakeWriter
 from edge_fer.types import Frame, Image
 
 _BLOCKS = 20
-_SCENE = 600  # generated once and shown over and over: drawing it would take most of the time
+_SCENE = 200  # generated once and shown over and over: drawing it would take most of the time
 _EMPTY_EVERY, _EMPTY = 50, 10  # of so many frames, so many show nobody: faces come and go
 
 
@@ -102,8 +105,40 @@ def soaked(pipeline: Pipeline, frames: int, blocks: int = _BLOCKS) -> Iterator[d
             return
 
 
+def blocked(pipeline: Pipeline, seconds: float, turns: int = 3) -> dict[str, Any]:
+    """What a sink that blocks does to the frames: so many seconds with it, so many without."""
+    writer = FakeWriter("blocking")
+    sha256 = pipeline.classifier.model.sha256
+    delivery = Delivery(Recorder(sha256), [writer], live=True, queue=1_000_000)
+    pipeline.sinks = (*pipeline.sinks, delivery)
+    spent: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(2 * turns):
+        blocks = turn % 2 == 1
+        (writer.open_gate.clear if blocks else writer.open_gate.set)()
+        until = monotonic() + seconds
+        while monotonic() < until:
+            began = perf_counter_ns()
+            if pipeline.step() is None:
+                break
+            spent[blocks].append((perf_counter_ns() - began) / 1e6)
+    writer.open_gate.set()
+    delivery.close(60)
+    free, held = (float(np.percentile(spent[key], 50)) for key in (False, True))
+    return {
+        "seconds": seconds,
+        "frames": {"free": len(spent[False]), "blocked": len(spent[True])},
+        "p50_ms": {"free": free, "blocked": held},
+        "ratio": held / free,
+        "dropped": delivery.status()["sinks"][0]["dropped"],
+        "accepted": len(writer.accepted),
+    }
+
+
 def main(
     frames: Annotated[int, typer.Option(min=100, help="How many.")] = 200_000,
+    block: Annotated[
+        float, typer.Option(min=0, help="Then hold up a sink for so many seconds, thrice.")
+    ] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where all of it goes.")] = None,
 ) -> None:
     """Print memory, latency and drops block by block, and how they drifted."""
@@ -123,6 +158,10 @@ def main(
                 f"{row['frames']:>9} {row['rss_mb'] - shown:>8.1f} {row['p50_ms']:>7.2f} "
                 f"{row['p99_ms']:>7.2f} {row['open_files']:>5}  {dropped}"
             )
+        held = None
+        if block:
+            pipeline.camera = Reel(pictures, 10**9)
+            held = blocked(pipeline, block)
         pipeline.close()
     judged = rows[1:] or rows
     document = {
@@ -131,6 +170,7 @@ def main(
         "growth_mb": judged[-1]["rss_mb"] - judged[0]["rss_mb"],
         "p50_ratio": judged[-1]["p50_ms"] / judged[0]["p50_ms"],
         "dropped": sum(sink["dropped"] for sink in rows[-1]["sinks"]),
+        "blocked_sink": held,
         "blocks": rows,
     }
     typer.echo(
@@ -138,6 +178,12 @@ def main(
         f"pictures shown, {document['growth_mb']:+.1f} MB from the first judged block to the last; "
         f"p50 there {document['p50_ratio']:.2f} times; {document['dropped']} records dropped."
     )
+    if held is not None:
+        typer.echo(
+            f"With a sink that blocks for {block:g} s, thrice, a frame takes {held['ratio']:.3f} "
+            f"times as long (p50); {held['accepted']} records accepted afterwards, "
+            f"{held['dropped']} dropped."
+        )
     if json_file is not None:
         json_file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
