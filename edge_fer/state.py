@@ -9,7 +9,9 @@ set aside, and numbering goes on at a number that no earlier run can have reache
 from __future__ import annotations
 
 import json
+import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from glob import escape
@@ -17,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_fer.errors import DeviceError
-from edge_fer.files import write_text
+from edge_fer.files import service_folder, write_text
 
-__all__ = ["STATE", "Counters", "State"]
+__all__ = ["STATE", "Counters", "State", "default_path"]
 
 STATE = "edge-fer/state/1"
 # Numbers reserved ahead: most of an hour at 30 frames a second.
@@ -29,6 +31,19 @@ SPARE = 1_000
 # Begins after the n-th damaged file at n times this: a thousand years of 30 records a second, and
 # far below the 2**53 up to which every reader of JSON counts exactly.
 LEAP = 2**40
+
+
+def default_path(setting: str = "", environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where a service keeps its state: the setting, the service's own folder, or nowhere.
+
+    Args:
+        setting: ``state_file``; empty: not set.
+        environ: with systemd's ``STATE_DIRECTORY`` where the unit has one.
+    """
+    if setting:
+        return Path(setting)
+    folder = service_folder("STATE_DIRECTORY", environ)
+    return None if folder is None else folder / "state.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 
 from edge_fer import __version__
 from edge_fer.errors import DeviceError
+from edge_fer.files import service_folder
 from edge_fer.machine import Reading, alive, boottime_ns, rss_mb
 from edge_fer.records import boot_id, clock_ok
 
@@ -47,9 +48,8 @@ def default_path(setting: str = "", environ: Mapping[str, str] = os.environ) -> 
     """
     if setting:
         return Path(setting)
-    # systemd.exec(5): several are separated by colons; the first is ours.
-    folder = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    return Path(folder) / "status.json" if folder else None
+    folder = service_folder("RUNTIME_DIRECTORY", environ)
+    return None if folder is None else folder / "status.json"
 
 
 class Latency:

@@ -24,7 +24,9 @@ class MotionJpeg:
     With credentials, only a client that shows them; FFMPEG does so when it is asked.
     """
 
-    def __init__(self, pictures: Callable[[], Iterator[bytes]], credentials: str = "") -> None:
+    def __init__(
+        self, pictures: Callable[[], Iterator[bytes]], credentials: str = "", port: int = 0
+    ) -> None:
         self.requests: list[str] = []
         self.closing = threading.Event()
         owner = self
@@ -50,8 +52,9 @@ class MotionJpeg:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self.port = int(self._server.server_address[1])
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> MotionJpeg:

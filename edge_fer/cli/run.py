@@ -144,7 +144,9 @@ class _Running:
         from edge_fer.service import Service
         from edge_fer.signals import Signals
         from edge_fer.state import State
-        from edge_fer.status import Status, default_path
+        from edge_fer.state import default_path as state_path
+        from edge_fer.status import Status
+        from edge_fer.status import default_path as status_path
 
         settings = self.settings
         with ExitStack() as stack:
@@ -153,8 +155,8 @@ class _Running:
             stack.callback(notify.close)
             thermometer = Thermometer()
             stack.callback(thermometer.close)
-            state = State(_state_path(settings))
-            status = Status(default_path(settings.status_file), thermal=thermometer.look)
+            state = State(state_path(settings.state_file))
+            status = Status(status_path(settings.status_file), thermal=thermometer.look)
             status.watched = bool(settings.sinks)
             said: dict[str, Any] = {"warn": self.talk.say, "service": lambda: status.last}
             pipeline = build(settings, self.talk.say, first_seq=state.first_seq, **said)
@@ -264,16 +266,6 @@ def _pacing(settings: Settings, pipeline: Pipeline, look: Any) -> Pacing:
 def _prints(settings: Settings) -> bool:
     """Whether a sink has standard output for itself."""
     return any(uri.startswith(("jsonl:-", "stdout")) for uri in settings.sinks)
-
-
-def _state_path(settings: Settings) -> Path | None:
-    """Where the counters are kept: the setting, the service's own folder, or nowhere."""
-    from edge_fer.files import service_folder
-
-    if settings.state_file:
-        return Path(settings.state_file)
-    folder = service_folder("STATE_DIRECTORY")
-    return None if folder is None else folder / "state.json"
 
 
 def _prove(pipeline: Pipeline) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge_fer.config import Settings
 from edge_fer.doctor.findings import Finding, ok, problem, warning
 from edge_fer.doctor.machine import Machine
+from edge_fer.files import service_folder
 
 __all__ = ["check_card", "check_state_folder", "state_folder"]
 
@@ -18,8 +19,8 @@ def state_folder(machine: Machine, settings: Settings | None) -> Path:
     """Where counters are kept: as the settings say, else systemd's folder."""
     if settings is not None and settings.state_file:
         return Path(settings.state_file).absolute().parent
-    given = machine.environment.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(given) if given else machine.root / "var/lib/edge-fer"
+    own = service_folder("STATE_DIRECTORY", machine.environment)
+    return own or machine.root / "var/lib/edge-fer"
 
 
 def check_state_folder(machine: Machine, settings: Settings | None) -> Finding:

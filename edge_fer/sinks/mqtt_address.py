@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_fer.credentials import redacted, secret
 from edge_fer.errors import ConfigError
+from edge_fer.files import service_folder
 from edge_fer.sinks.home_assistant import Device
 from edge_fer.sinks.mqtt_link import Broker
 
@@ -135,13 +136,12 @@ def spool_folder(address: str, spool: Path | None, environ: Mapping[str, str]) -
     """
     if spool is not None:
         return spool
-    # systemd joins several StateDirectory= entries by colons; the first one is ours.
-    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if not state:
+    state = service_folder("STATE_DIRECTORY", environ)
+    if state is None:
         raise ConfigError(
             f"{redacted(address)!r} names no folder where records wait while the broker is away.",
             f"Add ?spool=FOLDER: {redacted(address)}?spool=/var/lib/edge-fer/mqtt",
         )
     parts = urlsplit(address)
     place = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{parts.hostname}-{parts.port or ''}{parts.path}")
-    return Path(state) / f"mqtt-{place.strip('-')}"
+    return state / f"mqtt-{place.strip('-')}"

@@ -1,0 +1,193 @@
+"""`edge-fer run` on a live camera as a service, from the outside: lost, reloaded, asked, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from motion_jpeg import MotionJpeg
+
+from edge_fer.models import find
+
+GENEROUS_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def portrait() -> bytes:
+    data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
+    picture = cv2.resize(data.astronaut()[:, :, ::-1], (480, 480))
+    return bytes(cv2.imencode(".jpg", picture)[1].tobytes())
+
+
+class Running:
+    """The command, its settings file, what it wrote and what it says of itself."""
+
+    def __init__(self, folder: Path, source: str, *more: str) -> None:
+        self.folder, self.out = folder, folder / "seen.jsonl"
+        self.model = Path(shutil.copy(find("expression"), folder / "mine.tflite"))
+        self.settings = folder / "settings.toml"
+        self.configure(source, *more)
+        self.errors = (folder / "stderr.txt").open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge_fer", "run", "--config", str(self.settings)],
+            stdout=subprocess.DEVNULL,
+            stderr=self.errors,
+            env=os.environ | {"XDG_CONFIG_HOME": str(folder)},
+        )
+
+    def configure(self, source: str, *more: str) -> None:
+        lines = [
+            f'source = "{source}"',
+            f'model = "{self.model}"',
+            f'sinks = ["jsonl:{self.out}"]',
+            f'status_file = "{self.folder}/status.json"',
+            f'state_file = "{self.folder}/state.json"',
+            *more,
+        ]
+        self.settings.write_text("\n".join(lines) + "\n")
+
+    def status(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def lines(self) -> list[dict[str, Any]]:
+        if not self.out.exists():
+            return []
+        text = self.out.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def until(self, true: Callable[[], Any], what: str) -> None:
+        by = time.monotonic() + GENEROUS_S
+        while not true():
+            assert self.process.poll() is None, (self.folder / "stderr.txt").read_text()
+            assert time.monotonic() < by, f"never {what}: {self.status()}"
+            time.sleep(0.05)
+
+    def grown(self, by: int) -> None:
+        have = len(self.lines())
+        self.until(lambda: len(self.lines()) >= have + by, f"{by} more lines")
+
+    def end(self) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=GENEROUS_S) == 0
+        self.errors.close()
+        return (self.folder / "stderr.txt").read_text()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    made: list[Running] = []
+
+    def start(source: str, *more: str) -> Running:
+        made.append(Running(tmp_path, source, *more))
+        return made[-1]
+
+    yield start
+    for running in made:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+        running.errors.close()
+
+
+def test_a_camera_is_lost_and_found_and_nothing_that_was_written_is_lost(
+    run: Callable[..., Running], portrait: bytes
+) -> None:
+    def playing() -> Iterator[bytes]:
+        while True:
+            yield portrait
+
+    with MotionJpeg(playing) as camera:
+        port = camera.port
+        running = run(f"http://user:s3cret@127.0.0.1:{port}/live?mirror=1")
+        running.until(lambda: any(line["faces"] for line in running.lines()), "a face")
+        running.grown(10)
+        running.until(lambda: running.status().get("state") == "running", "running")
+    running.until(lambda: running.status()["state"] == "camera_away", "away")
+    assert running.status()["camera"]["state"] in ("away", "stalled")
+    assert running.status()["last_error"]["message"]
+    before = len(running.lines())
+    with MotionJpeg(playing, port=port):
+        running.grown(10)
+        running.until(lambda: running.status()["state"] == "running", "running again")
+        assert running.status()["camera"]["reopened"] >= 1
+        said = running.end()
+    lines = running.lines()
+    assert len(lines) > before
+    assert [line["seq"] for line in lines] == list(range(len(lines)))
+    frames = [line["frame"] for line in lines]
+    assert frames == sorted(set(frames))
+    assert lines[-1]["faces"][0]["expression"] == "happiness"
+    everything = said + running.out.read_text() + json.dumps(running.status())
+    assert "s3cret" not in everything
+    asked = subprocess.run(
+        [sys.executable, "-m", "edge_fer", "status", "--file", running.folder / "status.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 4
+    assert "ended" in asked.stderr
+
+
+def test_broken_settings_or_models_are_told_and_the_old_ones_go_on(
+    run: Callable[..., Running],
+) -> None:
+    running = run("synthetic?fps=20")
+    running.grown(5)
+    running.until(lambda: running.status().get("state") == "running", "running")
+    first = running.lines()[-1]["model"]
+
+    def complains(word: str) -> None:
+        running.process.send_signal(signal.SIGHUP)
+        running.until(
+            lambda: word in ((running.status()["last_error"] or {}).get("message") or ""), word
+        )
+        running.grown(5)
+
+    running.settings.write_text("source = \n")
+    complains("TOML")
+    running.configure("synthetic?fps=20", 'smothing = "hmm"')
+    complains("smothing")
+    running.configure("no/such.mp4")
+    complains("no/such.mp4")
+    running.configure("synthetic?fps=20")
+    whole = running.model.read_bytes()
+    running.model.write_bytes(whole[: len(whole) // 2])
+    complains("mine.tflite")
+    assert {line["model"] for line in running.lines()} == {first}
+    # Mended, and another model.
+    shutil.copy(find("expression-nano"), running.model)
+    running.configure("synthetic?fps=20", "max_faces = 1")
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: running.lines()[-1]["model"] != first, "another model")
+    running.grown(5)
+    assert max(len(line["faces"]) for line in running.lines()[-3:]) == 1
+    said = running.end()
+    assert "read again" in said
+    numbers = [line["seq"] for line in running.lines()]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_live_source_may_be_slow_for_us_but_never_late(run: Callable[..., Running]) -> None:
+    """Slowed down to five frames a second, it still looks at the newest frame, and counts drops."""
+    running = run("synthetic?fps=30", "max_fps = 5.0")
+    running.grown(8)
+    frames = np.diff([line["frame"] for line in running.lines()[-6:]])
+    assert frames.min() >= 3
+    running.until(lambda: running.status()["camera"]["dropped"] > 20, "dropped")
+    running.end()
