@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import cv2
 import numpy as np
 import pytest
 from motion_jpeg import MotionJpeg
+from stub_delegate import build_stub, compiled_stand_in
 
-from edge_fer.models import find
+from edge_fer.modelfile import embed
+from edge_fer.models import find, load
 
 GENEROUS_S = 60.0
 
@@ -33,7 +35,9 @@ def portrait() -> bytes:
 class Running:
     """The command, its settings file, what it wrote and what it says of itself."""
 
-    def __init__(self, folder: Path, source: str, *more: str) -> None:
+    def __init__(
+        self, folder: Path, source: str, *more: str, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.out = folder, folder / "seen.jsonl"
         self.model = Path(shutil.copy(find("expression"), folder / "mine.tflite"))
         self.settings = folder / "settings.toml"
@@ -43,7 +47,7 @@ class Running:
             [sys.executable, "-m", "edge_fer", "run", "--config", str(self.settings)],
             stdout=subprocess.DEVNULL,
             stderr=self.errors,
-            env=os.environ | {"XDG_CONFIG_HOME": str(folder)},
+            env=os.environ | {"XDG_CONFIG_HOME": str(folder)} | dict(environ or {}),
         )
 
     def configure(self, source: str, *more: str) -> None:
@@ -92,8 +96,8 @@ class Running:
 def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def start(source: str, *more: str) -> Running:
-        made.append(Running(tmp_path, source, *more))
+    def start(source: str, *more: str, environ: Mapping[str, str] | None = None) -> Running:
+        made.append(Running(tmp_path, source, *more, environ=environ))
         return made[-1]
 
     yield start
@@ -191,3 +195,39 @@ def test_a_live_source_may_be_slow_for_us_but_never_late(run: Callable[..., Runn
     assert frames.min() >= 3
     running.until(lambda: running.status()["camera"]["dropped"] > 20, "dropped")
     running.end()
+
+
+def test_the_edge_tpu_is_pulled_out_and_put_back_and_no_frame_is_missed(
+    run: Callable[..., Running], tmp_path: Path
+) -> None:
+    """A stand-in for its library: it proves that the run goes on, not that a Coral works."""
+    lost, model = tmp_path / "lost", load("expression")
+    build_stub(tmp_path).rename(tmp_path / "libedgetpu.so.1")
+    compiled = embed(compiled_stand_in(model.flatbuffer), model.contract)
+    (tmp_path / "mine.edgetpu.tflite").write_bytes(compiled)
+    running = run(
+        "synthetic?fps=15",
+        environ={
+            "LD_LIBRARY_PATH": str(tmp_path),
+            "STUB_DELEGATE": "works",
+            "STUB_DELEGATE_LOST": str(lost),
+        },
+    )
+
+    def on(name: str) -> Callable[[], bool]:
+        return lambda: running.status().get("backend", {}).get("name", "").startswith(name)
+
+    running.until(on("edgetpu"), "on the stand-in")
+    running.grown(5)
+    lost.touch()
+    running.until(on("litert"), "on the CPU")
+    assert running.status()["backend"]["why"]
+    running.grown(5)
+    lost.unlink()
+    running.until(on("edgetpu"), "back")
+    assert running.status()["backend"]["falls"] == running.status()["backend"]["returns"] == 1
+    said = running.end()
+    assert "Back on edgetpu" in said
+    numbers = [line["seq"] for line in running.lines()]
+    assert numbers == list(range(len(numbers)))
+    assert all(face["expression"] for line in running.lines() for face in line["faces"])
