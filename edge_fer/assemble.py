@@ -86,6 +86,7 @@ def build(
     warn: Callable[[str], None] = lambda text: None,
     first_seq: int = 0,
     service: Callable[[], Mapping[str, Any]] = dict,
+    wait_for_camera: bool = False,
 ) -> Pipeline:
     """A whole pipeline; whatever was opened is closed again when a later part fails.
 
@@ -95,6 +96,7 @@ def build(
         warn: told what a person must know: a sink that would write too much, a file set aside.
         first_seq: the number of the first record.
         service: tells the status document, for sinks that pass it on.
+        wait_for_camera: a live camera that is not there yet is no error, it is away.
 
     Raises:
         EdgeFerError: whatever the parts raise.
@@ -107,7 +109,11 @@ def build(
         # Which runtimes were passed over has been said.
         detector, tracker = _finders(settings)
         opened.callback((tracker or detector).close)
-        camera = open_camera(settings.source, stall_after=settings.stall_after)
+        camera = open_camera(
+            settings.source,
+            stall_after=settings.stall_after,
+            first_within=0.0 if wait_for_camera else None,
+        )
         opened.callback(camera.close)
         sinks = _sinks(
             settings, classifier, camera, warn=warn, first_seq=first_seq, service=service
@@ -134,57 +140,86 @@ def rebuild(
         before: its settings.
         after: the new ones.
         on_skip: as for :func:`build`.
-        warn: as for :func:`build`.
+        warn: as for :func:`build`; also of what a sink that is closed here did not accept.
         service: as for :func:`build`.
 
     Raises:
         EdgeFerError: whatever the parts raise; the old pipeline is then in use as before.
     """
 
-    def sinks_of(settings: Settings, model: Classifier) -> tuple[Sink, ...]:
-        return _sinks(settings, model, camera, warn=warn, first_seq=next_seq(old), service=service)
-
     def same(*names: str) -> bool:
         return all(getattr(before, name) == getattr(after, name) for name in names)
 
-    with ExitStack() as opened:
+    def sinks_of(settings: Settings, model: Classifier, camera: Camera) -> tuple[Sink, ...]:
+        return _sinks(settings, model, camera, warn=warn, first_seq=next_seq(old), service=service)
+
+    with ExitStack() as undo:
         classifier = open_classifier(
             after.model, backend=after.backend, threads=after.threads, on_skip=on_skip
         )
-        opened.callback(classifier.close)
+        undo.callback(classifier.close)
         classifier.check_golden()
         detector, tracker = old.detector, old.tracker
         if not same(*_OF_FINDERS):
             first_id = old.tracker.next_id if old.tracker else 0
             detector, tracker = _finders(after, first_id=first_id)
-            opened.callback((tracker or detector).close)
+            undo.callback((tracker or detector).close)
         camera, sinks = old.camera, old.sinks
         if not same("source", "stall_after"):
-            # A device can be opened once only, so that the old camera must go first.
-            old.camera.close()
-            try:
-                camera = open_camera(after.source, stall_after=after.stall_after)
-            except EdgeFerError:
-                old.camera = open_camera(before.source, stall_after=before.stall_after)
-                raise
+            camera = _other_camera(old, before, after, undo)
         if not (same(*_OF_SINKS) and is_live(camera) == is_live(old.camera)):
+            # A port or a spool has one owner, so that the old sinks must go first.
             for sink in old.sinks:
-                sink.close()
-            try:
-                sinks = sinks_of(after, classifier)
-            except EdgeFerError:
-                old.sinks = sinks_of(before, old.classifier)
-                old.camera = camera
-                raise
-        opened.pop_all()
+                _closed(sink, warn)
+
+            def sinks_back() -> None:
+                old.sinks = sinks_of(before, old.classifier, old.camera)
+
+            undo.callback(sinks_back)
+            sinks = sinks_of(after, classifier, camera)
+        undo.pop_all()
     for sink in sinks:
         if isinstance(sink, Delivery):
             sink.recorder.model = classifier.model.sha256[:12]
     new = _joined(after, camera, detector, tracker, classifier, sinks)
     if same("smoothing", "model") and classifier.model.sha256 == old.classifier.model.sha256:
         new.smoother = old.smoother  # what it knows of the faces in sight stays true
+    old.sinks = tuple(sink for sink in old.sinks if sink in sinks)  # the others are closed
     old.close(but=new)
     return new
+
+
+def _other_camera(old: Pipeline, before: Settings, after: Settings, undo: ExitStack) -> Camera:
+    """The camera of other settings; ``undo`` brings the old one back."""
+
+    def open_new() -> Camera:
+        opened = open_camera(
+            after.source, stall_after=after.stall_after, first_within=_RELOAD_OPENING_S
+        )
+        undo.callback(opened.close)
+        return opened
+
+    if not is_live(old.camera):  # a file can be read twice at a time
+        return open_new()
+
+    def camera_back() -> None:
+        # It may be away just now; that is no reason to end.
+        old.camera = open_camera(before.source, stall_after=before.stall_after, first_within=0.0)
+
+    # A device can be opened once only, so that the old camera must go first.
+    old.camera.close()
+    undo.callback(camera_back)
+    return open_new()
+
+
+def _closed(sink: Sink, warn: Callable[[str], None]) -> None:
+    """Close a sink that is replaced; what it did not accept is told, and is no reason to stop."""
+    try:
+        sink.close()
+    except EdgeFerError as err:
+        warn(str(err))
+    except BrokenPipeError:
+        warn("Whoever read our standard output has gone.")
 
 
 def is_live(camera: Camera) -> bool:
@@ -198,6 +233,8 @@ def next_seq(pipeline: Pipeline) -> int:
     return max(numbers, default=0)
 
 
+# Of a new camera while the service waits: its watchdog must not run out.
+_RELOAD_OPENING_S = 8.0
 _OF_FINDERS = ("detector", "backend", "threads", "track", "track_interval", "max_faces")
 _OF_SINKS = (
     *("sinks", "aggregate", "commit_interval", "max_mb_per_day"),

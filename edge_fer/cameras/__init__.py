@@ -40,12 +40,14 @@ _REMEDY = (
 )
 
 
-def open_camera(uri: str, *, stall_after: float = 5.0) -> Camera:
+def open_camera(uri: str, *, stall_after: float = 5.0, first_within: float | None = None) -> Camera:
     """Open a source. Live ones come as a :class:`~edge_fer.cameras.live.LiveCamera`.
 
     Args:
         uri: an address as above.
         stall_after: seconds without an answer after which a live camera has hung.
+        first_within: seconds within which a live camera must open; None: as long as its kind may
+            take; 0: it is not waited for, and is away until it can be opened.
 
     Raises:
         ConfigError: no such kind of source or parameter.
@@ -73,6 +75,7 @@ def open_camera(uri: str, *, stall_after: float = 5.0) -> Camera:
         make,
         source=shown.partition("?")[0],
         stall_after_s=stall_after,
+        first_within_s=first_within,
         # A name server that is away takes its time: no driver hangs then.
         open_within_s=60.0 if kind in _STREAMS else 15.0,
     )

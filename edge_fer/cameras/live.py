@@ -52,12 +52,15 @@ class LiveCamera:
         stall_after_s: a ``read`` or ``close`` of the camera that takes longer has hung.
         open_within_s: an opening that takes longer has hung (at least ``stall_after_s``).
         patience_s: :meth:`read` waits so long for a frame.
+        first_within_s: so long the first opening is waited for, and must succeed; default:
+            ``open_within_s``. 0: it is not waited for, and a camera that is not there yet is away:
+            after a power cut a service may be up before its network camera.
         clock_ns: a monotonic clock in ns, to tell hanging and the age of frames.
         wait: waits for an event or so many seconds, between attempts to reopen.
 
     Raises:
         EdgeFerError: whatever the first opening raises; later failures are recovered from.
-        DeviceError: the first opening hangs.
+        DeviceError: the first opening hangs; neither where it is not waited for.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class LiveCamera:
         stall_after_s: float = 5.0,
         open_within_s: float = 15.0,
         patience_s: float = 1.0,
+        first_within_s: float | None = None,
         clock_ns: Callable[[], int] = monotonic_ns,
         wait: Callable[[Event, float], object] = Event.wait,
     ) -> None:
@@ -75,6 +79,8 @@ class LiveCamera:
         self._open, self._clock_ns, self._wait = open_camera, clock_ns, wait
         self._patience_s = patience_s
         opening_s = max(open_within_s, stall_after_s)
+        first_s = opening_s if first_within_s is None else first_within_s
+        self._first_must = first_s > 0
         self._limit_s = {"open": opening_s, "read": stall_after_s, "close": stall_after_s}
         self._changed = Condition()  # guards all that follows
         self._slot: Frame | None = None
@@ -88,8 +94,10 @@ class LiveCamera:
         self._abandoned: list[Thread] = []
         with self._changed:
             self._capture = self._start()
+        if not self._first_must:
+            return
         try:
-            self._await_first_opening(opening_s)
+            self._await_first_opening(first_s)
         except BaseException:
             self.close()
             raise
@@ -297,7 +305,8 @@ class LiveCamera:
         with self._changed:
             if capture is not self._capture or capture.stop.is_set():
                 return False
-            if not self._openings:
+            # What waiting does not mend (a wrong option, a missing package) is said in any case.
+            if not self._openings and (self._first_must or not isinstance(err, DeviceError)):
                 self._fault = err
                 self._changed.notify_all()
                 return False
