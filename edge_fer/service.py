@@ -119,7 +119,7 @@ class Service:
         prove: runs the model once without a camera (golden vectors), for a service that is started
             while its camera is away; raises ModelError.
         on_observation: told of each, with the parts that made it.
-        on_problem: told, once each, of what went wrong and did not end the run.
+        on_problem: told, once each, of what went wrong and did not end the run, and of its end.
         next_seq: the number of the next record, for ``state``.
         clock: monotonic nanoseconds.
         uptime: nanoseconds that go on while the machine sleeps.
@@ -153,7 +153,7 @@ class Service:
         self._on_observation, self._on_problem = on_observation, on_problem
         self._next_seq, self._clock, self._uptime = next_seq, clock, uptime
         self._began, self._latency = uptime(), Latency()
-        self._frames = self._faces = self._away = 0
+        self._frames = self._faces = self._away = self._away_ns = 0
         self._ready = False
         self._recent_ns: int | None = None
         self._next_look_ns = self._next_line_ns = 0
@@ -213,6 +213,9 @@ class Service:
         self._recent_ns, self._frames = now, self._frames + 1
         self._faces += len(seen.faces)
         self.pacing.seen(len(seen.faces), now)
+        if self.phase == "camera_away":
+            away_s = (now - self._away_ns) / 1e9
+            self._on_problem(f"{seen.source} is back after {away_s:.1f} s.")
         self.phase = "running"
         if not self._ready:
             self._ready = self._notify.ready(self._line())
@@ -226,7 +229,7 @@ class Service:
             self._wrong(self._away_why)
         if self.phase != "camera_away":
             self._away += 1
-            self.phase = "camera_away"
+            self.phase, self._away_ns = "camera_away", began
         if not self._ready:
             self._prove()
             self._ready = self._notify.ready(self._line())

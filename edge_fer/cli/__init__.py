@@ -12,6 +12,8 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -74,9 +76,23 @@ def build_app() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit with the code that its error names."""
     words = sys.argv[1:] if arguments is None else arguments
-    # A SIGTERM tidies up as Ctrl-C does; `run`, which is meant to be ended so, has its own handler.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (for as long as the process)
+    # A SIGTERM tidies up as Ctrl-C does; `run`, which is meant to be ended so, has its own handler,
+    # from the moment at which it begins.
+    terminated: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        terminated.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGTERM, terminate)
+    serves = words[:1] == ["run"]
+    if serves:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     code = _exit_code(words)
+    if serves and terminated:
+        code = 0
     try:
         sys.stdout.flush()
     except OSError:

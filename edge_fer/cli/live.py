@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from edge_fer.types import Observation, ObservedFace
+    from edge_fer.types import Expression, Observation, ObservedFace
 
 __all__ = ["Lines", "LiveTable", "Nothing", "Screen"]
 
@@ -89,7 +89,10 @@ class LiveTable(AbstractContextManager["LiveTable"]):
     def show(self, observation: Observation) -> None:
         """Draw it, unless the last drawing is too fresh."""
         now = self._clock()
-        self._recent.append((now, observation.timings_ms.get("total", 0.0)))
+        timings = observation.timings_ms
+        # Waiting for the camera is no work of ours.
+        spent = timings.get("total", 0.0) - timings.get("capture", 0.0)
+        self._recent.append((now, spent))
         if now - self._drawn >= _EVERY_S:
             self._drawn = now
             self._live.update(self.render(observation), refresh=True)
@@ -126,7 +129,7 @@ def _row(seen: ObservedFace) -> tuple[str, ...]:
     size = f"{box.w:.0f}x{box.h:.0f}"
     if expression.reason is not None:
         return track, expression.label, expression.reason, "", size, ""
-    p = expression.probabilities.get(expression.label, ranked[0][1])
+    p = _probability(expression)
     others = ", ".join(
         f"{label} {100 * q:.0f}" for label, q in ranked[:3] if label != expression.label
     )
@@ -137,4 +140,9 @@ def _words(seen: ObservedFace) -> str:
     expression = seen.expression
     if expression.reason is not None:
         return f"{expression.label} ({expression.reason})"
-    return f"{expression.label} {100 * max(expression.probabilities.values()):.0f} %"
+    return f"{expression.label} {100 * _probability(expression):.0f} %"
+
+
+def _probability(expression: Expression) -> float:
+    """Of the label shown; smoothing may hold on to one while another is a little likelier."""
+    return expression.probabilities.get(expression.label, 0.0)

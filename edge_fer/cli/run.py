@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_fer.pacing import Pacing
     from edge_fer.pipeline import Pipeline
     from edge_fer.service import Ended, Service
+    from edge_fer.signals import Signals
     from edge_fer.types import Observation
 
 __all__ = ["run"]
@@ -86,35 +87,50 @@ def run(
 
     Example: edge-fer run --source "/dev/video0?rotate=90" --sink sqlite:seen.db
     """
-    from edge_fer.config import load_settings
-    from edge_fer.errors import ConfigError, Interrupted
+    from edge_fer.signals import Signals
 
-    talk = Talk(quiet=quiet, verbose=verbose)
-    flags = {
-        "source": source,
-        "model": model,
-        "detector": detector,
-        "backend": backend,
-        "threads": threads,
-        "track": track,
-        "track_interval": detect_every,
-        "max_faces": max_faces,
-        "smoothing": smoothing,
-        "max_fps": max_fps,
-        "sinks": tuple(sink) if sink else None,
-        "aggregate": aggregate,
-    }
+    # From the first moment: a service may be told to end while it still starts.
+    with Signals() as signals:
+        flags = {
+            "source": source,
+            "model": model,
+            "detector": detector,
+            "backend": backend,
+            "threads": threads,
+            "track": track,
+            "track_interval": detect_every,
+            "max_faces": max_faces,
+            "smoothing": smoothing,
+            "max_fps": max_fps,
+            "sinks": tuple(sink) if sink else None,
+            "aggregate": aggregate,
+        }
+        talk = Talk(quiet=quiet, verbose=verbose)
+        _run(signals, flags, config, annotate, talk, json=json)
+
+
+def _run(
+    signals: Signals,
+    flags: dict[str, Any],
+    config: Path | None,
+    annotate: Path | None,
+    talk: Talk,
+    *,
+    json: bool,
+) -> None:
+    from edge_fer.config import load_settings
+    from edge_fer.errors import Interrupted
+
     settings = load_settings(config, flags)
-    if json and _prints(settings):
-        raise ConfigError(
-            "Both --json and the sink jsonl:- want stdout.", "Leave out one, or use jsonl:FILE."
-        )
+    _sensible(settings, annotate, json=json)
     talk.detail(f"settings: {settings!r}")
     tally = _Tally()
     running = _Running(settings, lambda: load_settings(config, flags), talk, tally, annotate)
-    lines = not (settings.sinks or json or quiet)
-    ended = running.to_the_end(_screen(settings, talk, lines=lines))
-    talk.say(tally.words())
+    try:
+        ended = running.to_the_end(signals, _screen(settings, talk, json=json))
+    finally:
+        if tally.frames:
+            talk.say(tally.words())
     talk.detail(f"tracking: {'off' if tally.tracking is None else dict(tally.tracking)}")
     document = tally.to_json(settings.source, ended)
     if ended.error is not None:
@@ -123,6 +139,26 @@ def run(
         raise Interrupted("Stopped; what was seen until then is in the sinks.", document=document)
     if json:
         emit_json(document)
+
+
+def _sensible(settings: Settings, annotate: Path | None, *, json: bool) -> None:
+    """Refuse what no one can mean."""
+    from edge_fer.errors import ConfigError
+
+    if json and _prints(settings):
+        raise ConfigError(
+            "Both --json and the sink jsonl:- want stdout.", "Leave out one, or use jsonl:FILE."
+        )
+    if annotate is not None and settings.aggregate:
+        raise ConfigError(
+            "With aggregate only counts leave the process, and --annotate draws faces.",
+            "Leave out one of the two.",
+        )
+    source = Path(settings.source.partition("?")[0])
+    files = [uri.partition(":")[2].partition("?")[0] for uri in settings.sinks]
+    for target in (*([annotate] if annotate else []), *(Path(file) for file in files if file)):
+        if source.is_file() and target.is_file() and target.samefile(source):
+            raise ConfigError(f"{target} is the source; it would be overwritten.", "Name another.")
 
 
 @dataclass(slots=True)
@@ -136,13 +172,12 @@ class _Running:
     annotate: Path | None
     service: Service | None = field(default=None, init=False)
 
-    def to_the_end(self, screen: AbstractContextManager[Screen]) -> Ended:
+    def to_the_end(self, signals: Signals, screen: AbstractContextManager[Screen]) -> Ended:
         """Build it, run it, close it."""
         from edge_fer.assemble import build, next_seq
         from edge_fer.machine import Thermometer
         from edge_fer.notify import Notify
         from edge_fer.service import Service
-        from edge_fer.signals import Signals
         from edge_fer.state import State
         from edge_fer.state import default_path as state_path
         from edge_fer.status import Status
@@ -150,7 +185,6 @@ class _Running:
 
         settings = self.settings
         with ExitStack() as stack:
-            signals = stack.enter_context(Signals())
             notify = Notify.from_environment()
             stack.callback(notify.close)
             thermometer = Thermometer()
@@ -159,7 +193,14 @@ class _Running:
             status = Status(status_path(settings.status_file), thermal=thermometer.look)
             status.watched = bool(settings.sinks)
             said: dict[str, Any] = {"warn": self.talk.say, "service": lambda: status.last}
-            pipeline = build(settings, self.talk.say, first_seq=state.first_seq, **said)
+            pipeline = build(
+                settings,
+                self.talk.say,
+                first_seq=state.first_seq,
+                # After a power cut a service may be up before its network camera is.
+                wait_for_camera=notify.listening,
+                **said,
+            )
             self.talk.detail(
                 f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}"
             )
@@ -181,7 +222,7 @@ class _Running:
                 state=state,
                 pacing=_pacing(settings, pipeline, thermometer.look),
                 reload=lambda parts: self._reload(parts, thermometer.look, said),
-                prove=lambda: _prove(pipeline),
+                prove=lambda: _prove(self._pipeline(pipeline)),
                 on_observation=seen,
                 on_problem=shown.say,
                 next_seq=lambda: next_seq(self._pipeline(pipeline)),
@@ -196,6 +237,10 @@ class _Running:
         from edge_fer.assemble import rebuild
 
         settings = self.again()
+        _sensible(settings, self.annotate, json=False)
+        for name in ("status_file", "state_file"):
+            if getattr(settings, name) != getattr(self.settings, name):
+                self.talk.say(f"Another {name} is used from the next start on.")
         pipeline = rebuild(parts, self.settings, settings, self.talk.say, **said)
         self.settings = settings
         if self.service is not None:
@@ -273,15 +318,17 @@ def _prove(pipeline: Pipeline) -> None:
     pipeline.classifier.check_golden()
 
 
-def _screen(settings: Settings, talk: Talk, *, lines: bool) -> AbstractContextManager[Screen]:
+def _screen(settings: Settings, talk: Talk, *, json: bool) -> AbstractContextManager[Screen]:
     """A live table on a terminal; else lines, unless the observations go elsewhere."""
     from edge_fer.cli.live import Lines, LiveTable, Nothing
     from edge_fer.uri import redacted
 
     console = talk.console()
-    if console.is_terminal and not talk.quiet and not _prints(settings):
+    if settings.aggregate or talk.quiet or _prints(settings):
+        return Nothing(talk.say)
+    if console.is_terminal:
         return LiveTable(console, redacted(settings.source))
-    return Lines(talk.say) if lines else Nothing(talk.say)
+    return Nothing(talk.say) if settings.sinks or json else Lines(talk.say)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +25,7 @@ from edge_fer.modelfile import embed
 from edge_fer.models import find, load
 
 GENEROUS_S = 60.0
+MOUNT: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs"]
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +54,11 @@ class Running:
         )
 
     def configure(self, source: str, *more: str) -> None:
+        stated = {line.partition(" =")[0] for line in more}
         lines = [
             f'source = "{source}"',
             f'model = "{self.model}"',
-            f'sinks = ["jsonl:{self.out}"]',
+            *([] if "sinks" in stated else [f'sinks = ["jsonl:{self.out}"]']),
             f'status_file = "{self.folder}/status.json"',
             f'state_file = "{self.folder}/state.json"',
             *more,
@@ -67,6 +71,9 @@ class Running:
         except FileNotFoundError:
             return {}
         return found
+
+    def failing(self) -> bool:
+        return any(sink["last_error"] for sink in self.status().get("sinks") or ())
 
     def lines(self) -> list[dict[str, Any]]:
         if not self.out.exists():
@@ -231,3 +238,135 @@ def test_the_edge_tpu_is_pulled_out_and_put_back_and_no_frame_is_missed(
     numbers = [line["seq"] for line in running.lines()]
     assert numbers == list(range(len(numbers)))
     assert all(face["expression"] for line in running.lines() for face in line["faces"])
+
+
+def test_a_full_disk_and_a_reload_at_a_time(run: Callable[..., Running], tmp_path: Path) -> None:
+    """A sink that fails is replaced by the reload, and the run goes on."""
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run([*MOUNT, small], check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        running = run("synthetic?fps=30", f'sinks = ["jsonl:{small}/x.jsonl"]')
+        running.until(running.failing, "a full disk")
+        running.configure("synthetic?fps=30")
+        running.process.send_signal(signal.SIGHUP)
+        running.grown(10)
+        assert "were not accepted" in running.end()
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_another_source_while_the_camera_is_away(
+    run: Callable[..., Running], portrait: bytes
+) -> None:
+    with MotionJpeg(lambda: iter([portrait] * 100_000)) as camera:
+        port = camera.port
+        running = run(f"http://127.0.0.1:{port}/live")
+        running.grown(5)
+    running.until(lambda: running.status()["state"] == "camera_away", "away")
+    running.configure("http://127.0.0.1:1/nothing")
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: "old ones stay" in (running.folder / "stderr.txt").read_text(), "told")
+    with MotionJpeg(lambda: iter([portrait] * 100_000), port=port):
+        running.grown(5)
+        said = running.end()
+    assert "is back after" in said
+
+
+def test_a_refused_reload_changes_nothing_at_all(run: Callable[..., Running]) -> None:
+    running = run("synthetic?fps=20&faces=1")
+    running.until(lambda: any(line["faces"] for line in running.lines()), "a face")
+    running.configure("synthetic?fps=20&faces=3", 'aggregate = "1min"')
+    text = running.settings.read_text().replace("seen.jsonl", "no/such/folder/seen.jsonl")
+    running.settings.write_text(text)
+    running.process.send_signal(signal.SIGHUP)
+    running.until(lambda: "old ones stay" in (running.folder / "stderr.txt").read_text(), "told")
+    running.grown(20)
+    assert max(len(line["faces"]) for line in running.lines()[-10:]) == 1
+    running.end()
+
+
+def test_a_service_is_up_before_its_camera(run: Callable[..., Running], portrait: bytes) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with listener, tempfile.TemporaryDirectory() as folder:
+        listener.bind(f"{folder}/notify")
+        running = run(
+            f"http://127.0.0.1:{port}/live", environ={"NOTIFY_SOCKET": f"{folder}/notify"}
+        )
+        running.until(lambda: running.status().get("state") == "camera_away", "away")
+        with MotionJpeg(lambda: iter([portrait] * 100_000), port=port):
+            running.grown(5)
+            running.end()
+
+
+def test_a_camera_that_is_not_there_is_said_at_once_to_a_person(tmp_path: Path) -> None:
+    running = Running(tmp_path, "http://127.0.0.1:1/nothing")
+    assert running.process.wait(timeout=GENEROUS_S) == 4
+    running.errors.close()
+
+
+def test_a_blocked_sink_does_not_keep_a_run_from_ending(
+    run: Callable[..., Running], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR)  # never read from
+    try:
+        running = run(
+            "synthetic?fps=30",
+            f'sinks = ["jsonl:{tmp_path}/pipe", "jsonl:{tmp_path}/seen.jsonl"]',
+        )
+        running.grown(150)  # more than a pipe holds
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=GENEROUS_S) in (0, 4)
+        assert "were not accepted" in (tmp_path / "stderr.txt").read_text()
+        assert "faces in" in (tmp_path / "stderr.txt").read_text()
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("after_s", [0.25, 0.4, 0.6, 0.9])
+def test_told_to_end_while_it_starts_it_ends_well(
+    run: Callable[..., Running], after_s: float
+) -> None:
+    running = run("synthetic?fps=20")
+    time.sleep(after_s)
+    running.end()
+
+
+@pytest.mark.parametrize("more", [["--annotate", "own.png"], ["--sink", "jsonl:own.png"]])
+def test_the_source_is_never_written_over(tmp_path: Path, portrait: bytes, more: list[str]) -> None:
+    (tmp_path / "own.png").write_bytes(portrait)
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_fer", "run", "--source", "own.png", *more],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, (tmp_path / "own.png").read_bytes()) == (2, portrait)
+    assert "is the source" in done.stderr
+
+
+def test_with_aggregate_no_face_is_printed_or_drawn(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "edge_fer", "run", "--source", "synthetic?frames=20"]
+    words += ["--aggregate", "1min"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    done = subprocess.run(
+        [*words, "--annotate", "out"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_standard_output_may_be_closed(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m edge_fer run --source 'synthetic?frames=3' >&-"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0
