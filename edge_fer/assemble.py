@@ -182,7 +182,10 @@ def rebuild(
         if isinstance(sink, Delivery):
             sink.recorder.model = classifier.model.sha256[:12]
     new = _joined(after, camera, detector, tracker, classifier, sinks)
-    if same("smoothing", "model") and classifier.model.sha256 == old.classifier.model.sha256:
+    if (
+        same("smoothing", "transition", "model")
+        and classifier.model.sha256 == old.classifier.model.sha256
+    ):
         new.smoother = old.smoother  # what it knows of the faces in sight stays true
     old.sinks = tuple(sink for sink in old.sinks if sink in sinks)  # the others are closed
     old.close(but=new)
@@ -259,7 +262,12 @@ def _joined(
         gate = QualityGate(contract.quality, keypoints=names, min_side=settings.min_face)
     if settings.smoothing != "none":
         least = contract.output.min_probability
-        smoother = Smoother(contract.labels, method=settings.smoothing, min_probability=least)
+        smoother = Smoother(
+            contract.labels,
+            method=settings.smoothing,
+            min_probability=least,
+            transition=settings.transition or None,
+        )
     return Pipeline(
         camera=camera,
         detector=detector,

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     gate: bool = Field(description="judge the picture of a face before naming its expression")
     min_face: float = Field(ge=0, le=4096, description="smaller faces are unknown: too_small")
     smoothing: Literal["hmm", "ema", "none"] = Field(description="of expressions over time")
+    transition: dict[str, dict[str, float]] = Field(description="hmm: changes per second, by label")
     stall_after: float = Field(ge=1, le=600, description="a camera silent for so long hangs")
     max_fps: float = Field(ge=0, le=1000, description="frames per second; 0: as they come")
     idle_fps: float = Field(ge=0, le=1000, description="the same while nobody is there; 0: no")
