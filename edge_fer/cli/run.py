@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +17,8 @@ from edge_fer.cli.console import Json, Quiet, Talk, Verbose, emit_json
 if TYPE_CHECKING:
     from edge_fer.cli.live import Screen
     from edge_fer.config import Settings
-    from edge_fer.pacing import Pacing
     from edge_fer.pipeline import Pipeline
-    from edge_fer.service import Ended, Service
+    from edge_fer.service import Ended
     from edge_fer.signals import Signals
     from edge_fer.types import Observation
 
@@ -120,14 +118,39 @@ def _run(
 ) -> None:
     from edge_fer.config import load_settings
     from edge_fer.errors import Interrupted
+    from edge_fer.serving import serve
 
     settings = load_settings(config, flags)
     _sensible(settings, annotate, json=json)
     talk.detail(f"settings: {settings!r}")
     tally = _Tally()
-    running = _Running(settings, lambda: load_settings(config, flags), talk, tally, annotate)
+
+    def again() -> Settings:
+        found = load_settings(config, flags)
+        _sensible(found, annotate, json=json)
+        return found
+
     try:
-        ended = running.to_the_end(signals, _screen(settings, talk, json=json))
+        with _drawing(annotate) as draw, _screen(settings, talk, json=json) as screen:
+
+            def seen(pipeline: Pipeline, observation: Observation) -> None:
+                tally.add(observation, pipeline)
+                draw(pipeline, observation)
+                screen.show(observation)
+
+            def begin(pipeline: Pipeline) -> None:
+                tally.started = monotonic()
+                model = pipeline.classifier
+                talk.detail(f"{model.model.path} on {model.backend.name}")
+
+            ended = serve(
+                settings,
+                signals=signals,
+                reread=again,
+                on_observation=seen,
+                on_begin=begin,
+                say=screen.say,
+            )
     finally:
         if tally.frames:
             talk.say(tally.words())
@@ -159,94 +182,6 @@ def _sensible(settings: Settings, annotate: Path | None, *, json: bool) -> None:
     for target in (*([annotate] if annotate else []), *(Path(file) for file in files if file)):
         if source.is_file() and target.is_file() and target.samefile(source):
             raise ConfigError(f"{target} is the source; it would be overwritten.", "Name another.")
-
-
-@dataclass(slots=True)
-class _Running:
-    """The pipeline of these settings inside a service, and of later ones."""
-
-    settings: Settings
-    again: Any
-    talk: Talk
-    tally: _Tally
-    annotate: Path | None
-    service: Service | None = field(default=None, init=False)
-
-    def to_the_end(self, signals: Signals, screen: AbstractContextManager[Screen]) -> Ended:
-        """Build it, run it, close it."""
-        from edge_fer.assemble import build, next_seq
-        from edge_fer.machine import Thermometer
-        from edge_fer.notify import Notify
-        from edge_fer.service import Service
-        from edge_fer.state import State
-        from edge_fer.state import default_path as state_path
-        from edge_fer.status import Status
-        from edge_fer.status import default_path as status_path
-
-        settings = self.settings
-        with ExitStack() as stack:
-            notify = Notify.from_environment()
-            stack.callback(notify.close)
-            thermometer = Thermometer()
-            stack.callback(thermometer.close)
-            state = State(state_path(settings.state_file))
-            status = Status(status_path(settings.status_file), thermal=thermometer.look)
-            status.watched = bool(settings.sinks)
-            said: dict[str, Any] = {"warn": self.talk.say, "service": lambda: status.last}
-            pipeline = build(
-                settings,
-                self.talk.say,
-                first_seq=state.first_seq,
-                # After a power cut a service may be up before its network camera is.
-                wait_for_camera=notify.listening,
-                **said,
-            )
-            self.talk.detail(
-                f"{pipeline.classifier.model.path} on {pipeline.classifier.backend.name}"
-            )
-            # What runs at the end may be another one.
-            stack.callback(lambda: self._pipeline(pipeline).close())
-            draw = stack.enter_context(_drawing(self.annotate))
-            shown = stack.enter_context(screen)
-
-            def seen(parts: Any, observation: Observation) -> None:
-                self.tally.add(observation, parts)
-                draw(parts, observation)
-                shown.show(observation)
-
-            self.service = Service(
-                pipeline,
-                signals=signals,
-                notify=notify,
-                status=status,
-                state=state,
-                pacing=_pacing(settings, pipeline, thermometer.look),
-                reload=lambda parts: self._reload(parts, thermometer.look, said),
-                prove=lambda: _prove(self._pipeline(pipeline)),
-                on_observation=seen,
-                on_problem=shown.say,
-                next_seq=lambda: next_seq(self._pipeline(pipeline)),
-            )
-            self.tally.started = monotonic()
-            return self.service.run()
-
-    def _pipeline(self, first: Pipeline) -> Any:
-        return first if self.service is None else self.service.parts
-
-    def _reload(self, parts: Any, look: Any, said: dict[str, Any]) -> Pipeline:
-        from edge_fer.assemble import rebuild
-
-        settings = self.again()
-        _sensible(settings, self.annotate, json=False)
-        for name in ("status_file", "state_file"):
-            if getattr(settings, name) != getattr(self.settings, name):
-                self.talk.say(f"Another {name} is used from the next start on.")
-        pipeline = rebuild(parts, self.settings, settings, self.talk.say, **said)
-        self.settings = settings
-        if self.service is not None:
-            self.service.pacing = _pacing(settings, pipeline, look)
-        self.talk.say("The settings were read again.")
-        return pipeline
 
 
 class _Tally:
@@ -296,26 +231,9 @@ class _Tally:
         }
 
 
-def _pacing(settings: Settings, pipeline: Pipeline, look: Any) -> Pacing:
-    from edge_fer.assemble import is_live
-    from edge_fer.pacing import ActivityGate, Pacing, ThermalGovernor
-
-    return Pacing(
-        max_fps=settings.max_fps,
-        gate=ActivityGate(idle_fps=settings.idle_fps, idle_after_s=settings.idle_after),
-        governor=ThermalGovernor(look=look, max_celsius=settings.max_temperature),
-        live=is_live(pipeline.camera),
-    )
-
-
 def _prints(settings: Settings) -> bool:
     """Whether a sink has standard output for itself."""
     return any(uri.startswith(("jsonl:-", "stdout")) for uri in settings.sinks)
-
-
-def _prove(pipeline: Pipeline) -> None:
-    """That the model answers, where no frame can show it yet."""
-    pipeline.classifier.check_golden()
 
 
 def _screen(settings: Settings, talk: Talk, *, json: bool) -> AbstractContextManager[Screen]:
