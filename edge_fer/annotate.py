@@ -1,187 +1,33 @@
-"""Boxes, labels and probability bars drawn on a copy of a frame, for people to look at."""
+"""Annotated frames in files: a video, or pictures in a folder."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self
 
 import cv2
 import numpy as np
 
+from edge_fer.drawing import annotate
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer.pictures import write_picture
-from edge_fer.types import UNKNOWN, Box, Expression, Face, Frame, Image
+from edge_fer.quiet import hushed_opencv
+from edge_fer.types import Expression, Face, Frame, Image
 
 __all__ = ["AnnotatedPictures", "AnnotatedVideo", "Annotation", "annotate", "open_annotation"]
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_KNOWN, _UNKNOWN, _INK = (80, 175, 76), (140, 140, 140), (255, 255, 255)
-_PANEL, _TROUGH = (32, 32, 32), (80, 80, 80)
-_PANEL_OPACITY = 0.75
-# A panel that would hide more of some face than this is left out, unless there is only one face.
-_MOST_HIDDEN = 0.1
-_CLASSIFIED = (None, "low_confidence")
-
-
-def annotate(frame: Frame, faces: Iterable[tuple[Face, Expression]]) -> Image:
-    """A picture of the frame with a box, a label and a panel of probability bars per face.
-
-    The label has the track's number, and for ``unknown`` the reason. Panels stand beside the faces
-    where there is room; in a crowd, those without room are left out. A face that was not classified
-    has no bars.
-
-    Args:
-        frame: the picture; it is not changed.
-        faces: pairs, as ``look`` gives them.
-
-    Returns:
-        ``uint8[H, W, 3]`` in BGR order.
-    """
-    if frame.colour is not None:
-        picture = frame.colour.copy()
-    else:
-        picture = np.repeat(frame.luma[:, :, None], 3, axis=2)
-    shown = list(faces)
-    # Bars first, so that no panel lies over a box or a label.
-    taken = [_label_box(picture, face, expression) for face, expression in shown]
-    boxes = [face.box for face, _ in shown]
-    for face, expression in shown:
-        if expression.reason not in _CLASSIFIED:
-            continue
-        panel = _panel_box(picture, face.box, expression, boxes, taken)
-        if panel is not None:
-            _draw_bars(picture, panel, expression)
-            taken.append(panel)
-    for face, expression in shown:
-        _draw(picture, face, expression)
-    return picture
-
-
-def _text(face: Face, expression: Expression) -> str:
-    text = "" if face.track is None else f"#{face.track} "
-    if expression.label == UNKNOWN:
-        why = (expression.reason or "").replace("_", " ")
-        return text + (f"{UNKNOWN}: {why}" if why else UNKNOWN)
-    return text + f"{expression.label} {100 * expression.probabilities[expression.label]:.0f}%"
-
-
-def _label_size(picture: Image, face: Face, text: str) -> tuple[float, int, tuple[int, int], int]:
-    """Scale and stroke of a label, its width and height, and what hangs below its baseline."""
-    least = _scale(picture)
-    size = float(np.clip(face.box.w / 170, least, 1.4))
-    stroke = max(1, round(size * 1.6))
-    (w, h), base = cv2.getTextSize(text, _FONT, size, stroke)
-    if w > 1.5 * face.box.w and size > least:  # it would run into the neighbour's
-        size = max(least, size * 1.5 * face.box.w / w)
-        stroke = max(1, round(size * 1.6))
-        (w, h), base = cv2.getTextSize(text, _FONT, size, stroke)
-    return size, stroke, (w, h), base
-
-
-def _label_box(picture: Image, face: Face, expression: Expression) -> Box:
-    """Above the face's box where there is room, else just inside its top."""
-    height, width = picture.shape[:2]
-    _, _, (w, h), base = _label_size(picture, face, _text(face, expression))
-    w, h = w + 2 * _PAD, h + base + 2 * _PAD
-    x, y = round(face.box.x), round(face.box.y)
-    left = int(np.clip(x - _line(face) // 2, 0, max(0, width - w)))
-    top = y - h if y >= h else min(max(y, 0), max(0, height - h))
-    return Box(x=left, y=top, w=w, h=h)
-
-
-def _draw(picture: Image, face: Face, expression: Expression) -> None:
-    box, colour = face.box, _UNKNOWN if expression.label == UNKNOWN else _KNOWN
-    x, y, right, below = (round(v) for v in (box.x, box.y, box.x + box.w, box.y + box.h))
-    cv2.rectangle(picture, (x, y), (right, below), colour, _line(face), cv2.LINE_AA)
-    text, at = _text(face, expression), _label_box(picture, face, expression)
-    size, stroke, _, base = _label_size(picture, face, text)
-    left, bottom = int(at.x), int(at.y + at.h)
-    cv2.rectangle(picture, (left, int(at.y)), (int(at.x + at.w), bottom), colour, -1)
-    foot = (left + _PAD, bottom - base - _PAD)
-    cv2.putText(picture, text, foot, _FONT, size, _INK, stroke, cv2.LINE_AA)
-
-
-def _line(face: Face) -> int:
-    return max(2, round(face.box.w / 60))
-
-
-def _scale(picture: Image) -> float:
-    """Of small letters: from 320x240 up they can be read, and grow with the picture."""
-    return float(np.clip(min(picture.shape[:2]) / 1000, 0.34, 0.9))
-
-
-def _rows(picture: Image, expression: Expression) -> tuple[int, int, int]:
-    """Of a panel: the height of a row, the width of the names, and that of the bars."""
-    scale = _scale(picture)
-    sizes = [cv2.getTextSize(name, _FONT, scale, 1)[0] for name in expression.probabilities]
-    tall, wide = max(h for _, h in sizes), max(w for w, _ in sizes)
-    return round(1.6 * tall) + 2, wide, max(24, wide)
-
-
-def _panel_box(
-    picture: Image, face: Box, expression: Expression, faces: Sequence[Box], taken: Sequence[Box]
-) -> Box | None:
-    """Where the bars go: beside the face, below or above it, in a corner; the first free place.
-
-    None where every place hides too much of some face, or the picture is too small.
-    """
-    height, width = picture.shape[:2]
-    row, names, bars = _rows(picture, expression)
-    w, h = names + bars + 3 * _PAD, row * len(expression.probabilities) + 2 * _PAD
-    if w > width or h > height:
-        return None
-    gap = 4
-    beside = (face.x + face.w + gap, face.x - w - gap)
-    places = [
-        *((x, y) for x in beside for y in (face.y, face.y + face.h - h)),
-        (face.x, face.y + face.h + gap),
-        (face.x, face.y - h - gap),
-    ]
-    if len(faces) == 1:  # in a corner, of several faces one would have to guess whose it is
-        places += [(x, y) for x in (width - w, 0) for y in (0, height - h)]
-    best: tuple[float, Box] | None = None
-    for x, y in places:
-        at = Box(
-            x=float(np.clip(round(x), 0, width - w)),
-            y=float(np.clip(round(y), 0, height - h)),
-            w=w,
-            h=h,
-        )
-        hidden = max(_share(other, at) for other in faces)
-        cost = hidden + sum(_share(at, other) for other in taken)
-        if best is None or cost < best[0] - 1e-6:
-            best = cost, at
-    if best is None or (best[0] > _MOST_HIDDEN and len(faces) > 1):
-        return None
-    return best[1]
-
-
-def _share(box: Box, under: Box) -> float:
-    """How much of a box another one hides."""
-    across = min(box.x + box.w, under.x + under.w) - max(box.x, under.x)
-    down = min(box.y + box.h, under.y + under.h) - max(box.y, under.y)
-    return max(0.0, across) * max(0.0, down) / max(box.area, 1e-9)
-
-
-def _draw_bars(picture: Image, panel: Box, expression: Expression) -> None:
-    left, top = int(panel.x), int(panel.y)
-    area = picture[top : top + int(panel.h), left : left + int(panel.w)]
-    shade = np.full_like(area, _PANEL)
-    area[:] = cv2.addWeighted(shade, _PANEL_OPACITY, area, 1 - _PANEL_OPACITY, 0)
-    row, names, bars = _rows(picture, expression)
-    scale, start = _scale(picture), left + names + 2 * _PAD
-    for i, (name, p) in enumerate(expression.probabilities.items()):
-        upper = top + _PAD + i * row
-        foot = (left + _PAD, upper + round(0.75 * row))
-        cv2.putText(picture, name, foot, _FONT, scale, _INK, 1, cv2.LINE_AA)
-        ends = (upper + max(1, row // 6), upper + row - max(1, row // 6) - 1)
-        cv2.rectangle(picture, (start, ends[0]), (start + bars - 1, ends[1]), _TROUGH, -1)
-        filled = round(bars * float(np.clip(p, 0, 1)))
-        if filled:
-            colour = _KNOWN if name == expression.label else _UNKNOWN
-            cv2.rectangle(picture, (start, ends[0]), (start + filled - 1, ends[1]), colour, -1)
+_USUAL_RATE = 25.0
+# MPEG-4 counts time in 65,535ths of a second at most; OpenCV writes a rate as thousandths or whole.
+_LEAST_RATE, _FINE_RATE, _MOST_RATE = 1.0, 60.0, 240.0
+_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+_ROOM = 2**20  # bytes that a disk must have left: an encoder does not say that it is full
+_PROBE = bytes(2**16)
 
 
 class Annotation(Protocol):
@@ -200,13 +46,22 @@ class Annotation(Protocol):
         ...
 
 
-def open_annotation(path: Path) -> Annotation:
+def open_annotation(path: Path, source: Path | None = None) -> Annotation:
     """A video for ``.mp4`` and ``.avi``; pictures for a folder, or a name without a suffix.
 
+    Args:
+        path: the target.
+        source: what is looked at, where it is a file or a folder: nothing is written over it.
+
     Raises:
-        ConfigError: another suffix.
+        ConfigError: another suffix, or the target is the source.
         DeviceError: it cannot be written.
     """
+    if source is not None and _replaces(path, source):
+        raise ConfigError(
+            f"{path} is the source, which the annotated frames would replace.",
+            f"Name another: {_beside(path)}",
+        )
     if path.suffix in _CODECS or (path.suffix and not path.is_dir()):
         return AnnotatedVideo(path)
     return AnnotatedPictures(path)
@@ -249,7 +104,8 @@ class AnnotatedPictures:
 class AnnotatedVideo:
     """Writes annotated frames to a video file that gets its name only when it is whole.
 
-    Its frame rate is that of the first two frames' times, or 25 where these are no video's.
+    Its frame rate is that of the first two frames' times, 1 to 240, or 25 where these say nothing:
+    pictures of a folder have the time at which they were read.
 
     Args:
         path: ``.mp4`` (MPEG-4) or ``.avi`` (Motion JPEG).
@@ -269,7 +125,7 @@ class AnnotatedVideo:
             raise DeviceError(f"{path} cannot be written.", "Name a file in a folder of yours.")
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        self._first: tuple[Image, int] | None = None
+        self._first: tuple[Image, Frame] | None = None
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
@@ -277,36 +133,62 @@ class AnnotatedVideo:
         return self
 
     def add(self, frame: Frame, faces: Iterable[tuple[Face, Expression]]) -> None:
-        """Draw one frame and append it; a frame of another size is scaled to the first one's."""
+        """Draw one frame and append it; a frame of another size is scaled to the first one's.
+
+        Raises:
+            DeviceError: the disk is full.
+        """
         picture = annotate(frame, faces)
         if self._writer is None:
             if self._first is None:
                 # Kept until the second frame tells the rate.
-                self._first, self._size = (picture, frame.t_ns), (frame.width, frame.height)
+                self._first, self._size = (picture, frame), (frame.width, frame.height)
                 return
-            self._open(_rate(frame.t_ns - self._first[1]))
+            self._open(_rate(self._first[1], frame))
         self._write(picture)
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if self._writer is None and self._first is not None and kind is None:
             self._open(_USUAL_RATE)
         if self._writer is not None:
-            self._writer.release()
+            with hushed_opencv():
+                self._writer.release()
         try:
             if self._writer is not None and kind is None:
-                self._partial.replace(self._path)
-        except OSError as err:
-            raise DeviceError(
-                f"{self._path} could not be written: {err.strerror}.", "Check the disk (df -h)."
-            ) from err
+                self._finish()
         finally:
-            self._partial.unlink(missing_ok=True)
+            # A folder that went away took it along.
+            with suppress(OSError):
+                self._partial.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        """Give the file its name, if it is whole."""
+        with hushed_opencv():
+            # Without its index, which is written last, no frame of it can be read.
+            video = cv2.VideoCapture(str(self._partial.resolve()), cv2.CAP_FFMPEG)
+            whole, _ = video.read()
+            video.release()
+        if not whole:
+            raise self._failed(_obstacle(self._path.parent))
+        try:
+            self._partial.replace(self._path)
+        except OSError as err:
+            raise self._failed(err.strerror) from err
+
+    def _failed(self, why: str | None) -> DeviceError:
+        return DeviceError(
+            f"{self._path} could not be written: {why or 'the encoder failed'}.",
+            "Check the disk (df -h)." if why else "Try an .avi file.",
+        )
 
     def _open(self, fps: float) -> None:
         code = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix])
-        self._writer = cv2.VideoWriter(str(self._partial), code, fps, self._size)
+        with hushed_opencv():
+            # Absolute, so that FFMPEG takes a name with a colon for a file and not for a protocol.
+            path = str(self._partial.absolute())
+            self._writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, code, fps, self._size)
         if not self._writer.isOpened():
-            raise DeviceError(f"{self._path} cannot be written.", "Try an .avi file.")
+            raise self._failed(_obstacle(self._path.parent))
         if self._first is not None:
             self._write(self._first[0])
 
@@ -314,14 +196,47 @@ class AnnotatedVideo:
         if self._writer is not None:
             if picture.shape[1::-1] != self._size:
                 picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
-            self._writer.write(picture)
+            try:
+                free = shutil.disk_usage(self._path.parent).free
+            except OSError as err:
+                raise self._failed(err.strerror) from err
+            if free < _ROOM:
+                raise self._failed(os.strerror(errno.ENOSPC))
+            with hushed_opencv():
+                self._writer.write(picture)
 
 
-def _rate(apart_ns: int) -> float:
-    fps = 1e9 / apart_ns if apart_ns > 0 else 0.0
-    return fps if 1.0 <= fps <= 240.0 else _USUAL_RATE
+def _rate(first: Frame, second: Frame) -> float:
+    """Frames per second that a file can say exactly."""
+    apart_ns = second.t_ns - first.t_ns
+    if apart_ns <= 0 or first.source != second.source:
+        return _USUAL_RATE
+    fps = min(max(1e9 / apart_ns, _LEAST_RATE), _MOST_RATE)
+    return round(fps, 3) if fps <= _FINE_RATE else float(round(fps))
 
 
-_USUAL_RATE = 25.0
-_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
-_PAD = 3
+def _obstacle(folder: Path) -> str | None:
+    """Why nothing can be written to a folder: found by trying, as encoders do not tell."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(_PROBE)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as err:
+        return err.strerror
+    return None
+
+
+def _replaces(target: Path, source: Path) -> bool:
+    """Whether writing the one would change the other, by whatever names."""
+    try:
+        if target.exists() and target.samefile(source):
+            return True
+        # A picture may be called as the annotated ones in its folder will be: 000000.jpg.
+        return source.suffix == ".jpg" and (target / "000000.jpg").samefile(source)
+    except OSError:  # not there: the camera or the writer says it better
+        return False
+
+
+def _beside(path: Path) -> str:
+    return f"--annotate {path.with_name(f'{path.stem}-annotated{path.suffix}')}"

@@ -118,8 +118,9 @@ def build(
         sinks = _sinks(
             settings, classifier, camera, warn=warn, first_seq=first_seq, service=service
         )
+        pipeline = _joined(settings, camera, detector, tracker, classifier, sinks)
         opened.pop_all()
-    return _joined(settings, camera, detector, tracker, classifier, sinks)
+    return pipeline
 
 
 def rebuild(
@@ -177,11 +178,11 @@ def rebuild(
 
             undo.callback(sinks_back)
             sinks = sinks_of(after, classifier, camera)
+        new = _joined(after, camera, detector, tracker, classifier, sinks)
         undo.pop_all()
     for sink in sinks:
         if isinstance(sink, Delivery):
             sink.recorder.model = classifier.model.sha256[:12]
-    new = _joined(after, camera, detector, tracker, classifier, sinks)
     if (
         same("smoothing", "transition", "model")
         and classifier.model.sha256 == old.classifier.model.sha256
@@ -260,7 +261,7 @@ def _joined(
         network = detector if isinstance(detector, NetworkDetector) else None
         names = network.detection.keypoints if network else getattr(detector, "keypoints", ())
         gate = QualityGate(contract.quality, keypoints=names, min_side=settings.min_face)
-    if settings.smoothing != "none":
+    if settings.smoothing != "none" or settings.transition:
         least = contract.output.min_probability
         smoother = Smoother(
             contract.labels,

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "Pipeline", "Sight", "look"]
 
 STAGES = ("capture", "detect", "track", "preprocess", "classify", "smooth", "emit", "total")
-# A face that waits for its turn keeps its last answer; after so many frames it starts anew.
+# A face that waits for its turn keeps its last answer for so many steps, not the camera's frames:
+# most of those may be left out.
 _REMEMBERED = 100
 
 
@@ -122,6 +123,7 @@ class Pipeline:
         self.faces_per_frame, self._about = faces_per_frame, about
         self.frame: Frame | None = None
         self._answers: dict[int, _Answer] = {}
+        self._steps = 0
 
     def step(self) -> Observation | None:
         """Take one frame through all stages and emit what was seen; None when the source ended.
@@ -140,6 +142,7 @@ class Pipeline:
         self.frame = frame
         if frame is None:
             return None
+        self._steps += 1
         tracked, timings = self._track(frame)
         due = None if tracked is None else self._due(tracked)
         sight = look(frame, self.detector, self.classifier, due, self.gate)
@@ -218,12 +221,12 @@ class Pipeline:
         """Who is classified in this frame."""
         if self.faces_per_frame is None or len(faces) <= self.faces_per_frame:
             return faces
-        waiting = sorted(faces, key=self._classified_in)[: self.faces_per_frame]
+        waiting = sorted(faces, key=self._classified_at)[: self.faces_per_frame]
         return tuple(face for face in faces if face in waiting)
 
-    def _classified_in(self, face: Face) -> int:
+    def _classified_at(self, face: Face) -> int:
         answer = None if face.track is None else self._answers.get(face.track)
-        return -1 if answer is None else answer.sequence
+        return 0 if answer is None else answer.step
 
     def _smooth(
         self, frame: Frame, sight: Sight, faces: tuple[Face, ...]
@@ -237,19 +240,19 @@ class Pipeline:
         for face in faces:
             raw = now.get(id(face))
             if raw is not None:
-                answer = _Answer(frame.sequence, self._smoothed(face, raw, frame), raw.label)
+                answer = _Answer(self._steps, self._smoothed(face, raw, frame), raw.label)
                 if face.track is not None:
                     self._answers[face.track] = answer
             elif face.track is not None and face.track in self._answers:
                 answer = self._answers[face.track]
             else:  # a newcomer whose turn has not come
                 unclear = self.classifier.unclear("low_confidence")
-                answer = _Answer(-1, unclear, unclear.label)
+                answer = _Answer(0, unclear, unclear.label)
             observed.append(
                 ObservedFace(face=face, expression=answer.expression, raw_expression=answer.raw)
             )
         for track, answer in list(self._answers.items()):
-            if not 0 <= frame.sequence - answer.sequence <= _REMEMBERED:
+            if self._steps - answer.step > _REMEMBERED:
                 del self._answers[track]
         return tuple(observed)
 
@@ -261,9 +264,9 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What was last said of a followed face, and in which frame it was classified."""
+    """What was last said of a followed face, and in which step, from 1, it was classified."""
 
-    sequence: int
+    step: int
     expression: Expression
     raw: str
 

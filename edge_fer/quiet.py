@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["hushed_stderr"]
+__all__ = ["hushed_opencv", "hushed_stderr"]
 
 
 @contextmanager
@@ -31,3 +32,19 @@ def hushed_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(null)
+
+
+@contextmanager
+def hushed_opencv() -> Iterator[None]:
+    """Keep OpenCV and FFMPEG from writing to stderr; what is wrong, we say ourselves."""
+    import cv2  # costs a tenth of a second, which commands without pictures do not spend
+
+    # OpenCV reads it once, when it first uses FFMPEG; it has no call for it. -8 is AV_LOG_QUIET.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # OpenCV 4.13 moved it from cv2 into cv2.utils.logging.
+    set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    before = set_level(0)  # LOG_LEVEL_SILENT
+    try:
+        yield
+    finally:
+        set_level(before)

@@ -3,7 +3,8 @@ only where they are expected.
 
 The whole frame is searched when
 
-* there is nobody to follow, or the source, its size or its clock has jumped,
+* there is nobody to follow, or the source, its size or its clock has jumped; a pause is a jump if
+  it is much longer than the time from frame to frame, which may itself be many seconds,
 * a face was not found where it was expected (once, in the frame after),
 * ``interval`` frames have passed since the last time, so that newcomers are found, or
 * searching the regions would cost more: too many faces, or too large ones.
@@ -19,6 +20,7 @@ A face is reported in the frames in which it was found, never where it is only b
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +33,9 @@ from edge_fer.types import Box, Detector, Face, Frame, RegionDetector
 __all__ = ["Search", "Tracker", "detect_in_crop"]
 
 _REGION = 2.5  # its side, in longer sides of the face's box
-_GAP_NS = 1_500_000_000  # a pipeline of one frame a second keeps its faces
+# A longer pause is a jump: three times the period in which frames come, within these bounds.
+_GAP_PERIODS = 3
+_LEAST_GAP_NS, _MOST_GAP_NS = 1_500_000_000, 30_000_000_000
 _INCUMBENT = 1.5  # so much larger must a newcomer be to take another's place
 # A network takes the same time for any region: two of a net of half the cost are one whole frame.
 _MAX_REGIONS = 2
@@ -108,6 +112,7 @@ class Tracker:
         self.next_id, self._since_full = first_id, 0
         self._lost = False
         self._last: Frame | None = None
+        self._periods: deque[int] = deque(maxlen=2)  # ns, from frame to frame
 
     def update(self, frame: Frame) -> tuple[Face, ...]:
         """The faces found in the next frame, with their ids, the longest followed first.
@@ -119,7 +124,7 @@ class Tracker:
             DataError: the detector cannot use the frame.
             DeviceError: the processor failed.
         """
-        if self._last is not None and _is_cut(self._last, frame):
+        if self._last is not None and self._is_cut(self._last, frame):
             self._tracks = []
         self._last = frame
         expected = [track.expected(frame.sequence) for track in self._tracks]
@@ -161,6 +166,19 @@ class Tracker:
         self._detector.close()
         if self._region_detector is not None:
             self._region_detector.close()
+
+    def _is_cut(self, before: Frame, now: Frame) -> bool:
+        """Whether what was seen before says nothing about this frame."""
+        same = (before.source, before.width, before.height) == (now.source, now.width, now.height)
+        elapsed = now.t_ns - before.t_ns
+        if not same or elapsed < 0 or now.sequence < before.sequence:
+            self._periods.clear()
+            return True
+        # The shorter of the last two: one pause says nothing of the period. Before it is known, a
+        # pause may be one.
+        period = min(self._periods, default=_MOST_GAP_NS // _GAP_PERIODS)
+        self._periods.append(elapsed)
+        return elapsed > min(max(_LEAST_GAP_NS, _GAP_PERIODS * period), _MOST_GAP_NS)
 
     def _full_frame_is_due(self, frame: Frame, regions: Sequence[Box]) -> bool:
         if not regions or self._lost or self._since_full + 1 >= self._interval:
@@ -240,10 +258,3 @@ def _inside(box: Box, frame: Frame) -> tuple[int, int, int, int]:
     right = max(x, min(frame.width, math.ceil(box.x + box.w)))
     below = max(y, min(frame.height, math.ceil(box.y + box.h)))
     return x, y, right, below
-
-
-def _is_cut(before: Frame, now: Frame) -> bool:
-    """Whether what was seen before says nothing about this frame."""
-    same = (before.source, before.width, before.height) == (now.source, now.width, now.height)
-    elapsed = now.t_ns - before.t_ns
-    return not same or not 0 <= elapsed <= _GAP_NS or now.sequence < before.sequence

@@ -20,6 +20,9 @@ __all__ = ["Track", "distinct", "pairs_of"]
 _ALPHA = 0.5
 _BETA = _ALPHA**2 / (2 - _ALPHA)
 _PATIENCE = 10  # searches in a row without success
+# A velocity holds for so many of the strides in which it was measured: as long as a face is
+# searched for. Where frames come slower all at once, most of it would be noise times many frames.
+_HORIZON = _PATIENCE + 1
 _STAYS = 0.75  # share of a lost face's box in the frame: below, it has left
 _MIN_IOU = 0.2  # of a face with where it was expected
 _SAME_IOU = 0.3  # of two boxes that mean one face
@@ -38,6 +41,7 @@ class Track:
         sequence: the number of that frame.
         score: of the face in it.
         velocity: ``float64[2]``: of the box's centre, pixels per frame.
+        stride: frames over which it was last measured.
         hits: in how many frames it was found.
         misses: searches without success since.
         id: None until it is admitted.
@@ -47,6 +51,7 @@ class Track:
     sequence: int
     score: float
     velocity: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    stride: int = 1
     hits: int = 1
     misses: int = 0
     id: int | None = None
@@ -63,8 +68,11 @@ class Track:
             expected = measured
         surprise = measured - expected
         if sequence > self.sequence:
-            trend = _BETA / (sequence - self.sequence)
-            self.velocity = self.velocity + trend * surprise[:2].mean(axis=0)
+            stride = sequence - self.sequence
+            held = self._ahead(sequence) / stride
+            trend = _BETA / stride
+            self.velocity = held * self.velocity + trend * surprise[:2].mean(axis=0)
+            self.stride = stride
         self.points = expected + _ALPHA * surprise
         self.sequence, self.score = sequence, face.score
         self.hits, self.misses = self.hits + 1, 0
@@ -97,7 +105,11 @@ class Track:
         return Face(box=box, score=self.score, keypoints=keypoints, track=self.id)
 
     def _at(self, sequence: int) -> NDArray[np.float64]:
-        return self.points + self.velocity * (sequence - self.sequence)
+        return self.points + self.velocity * self._ahead(sequence)
+
+    def _ahead(self, sequence: int) -> int:
+        """For how many frames it is believed to have gone on as it was going."""
+        return min(sequence - self.sequence, _HORIZON * self.stride)
 
 
 def pairs_of(expected: Sequence[Box], found: Sequence[Face]) -> dict[int, int]:

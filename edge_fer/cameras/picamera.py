@@ -7,6 +7,7 @@ request ``make_array``, ``get_metadata``, ``release``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
@@ -208,7 +209,7 @@ class PicameraCamera:
         self._takes(AfMode=_CONTINUOUS_FOCUS)
         if self._shutter and not self._takes(ExposureTime=0):
             raise ConfigError(
-                f"{self.source} has no control of its shutter.", "Leave shutter_cap_ms out."
+                f"{self.source} has no control of its shutter.", "Leave shutter_cap out."
             )
         if self._meter and not self._takes(ExposureValue=0.0):
             raise ConfigError(f"{self.source} cannot correct its exposure.", "Leave meter out.")
@@ -286,12 +287,13 @@ def _check(
     if shutter_cap_ms < _SHORTEST_MS:
         raise ConfigError(
             f"A shutter of {shutter_cap_ms:g} ms is shorter than sensors can.",
-            "Use 2 for people who move, 10 for a kiosk.",
+            "Use shutter_cap=2 for people who move, shutter_cap=10 for a kiosk.",
         )
     if flicker and shutter_cap_ms * 1000 < _FLICKER_US[flicker]:
+        least = math.ceil(_FLICKER_US[flicker] / 100) / 10
         raise ConfigError(
             f"A shutter of {shutter_cap_ms:g} ms cannot span the flicker of {flicker} Hz mains.",
-            f"Use {_FLICKER_US[flicker] / 1000:.1f} ms or more, or leave flicker out.",
+            f"Use shutter_cap={least:g} or more, or leave flicker out.",
         )
 
 

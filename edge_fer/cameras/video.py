@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic_ns, sleep
-from typing import Any
 
 import cv2
 import numpy as np
 
 from edge_fer.cameras.orientation import UPRIGHT, Orientation
 from edge_fer.errors import DataError, EdgeFerError
+from edge_fer.quiet import hushed_opencv
 from edge_fer.types import Frame, Image
 
 __all__ = ["VideoCamera"]
@@ -60,7 +58,7 @@ class VideoCamera:
         self._path, self.source = path, str(path)
         self._orientation, self._pace = orientation, pace
         self._clock_ns, self._wait = clock_ns, wait
-        with _quiet():
+        with hushed_opencv():
             # Absolute, so that FFMPEG takes a name with a colon for a file and not for a protocol.
             self._video = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
         if not self._video.isOpened():
@@ -108,7 +106,7 @@ class VideoCamera:
         self._video.release()
 
     def _decode(self) -> Image | None:
-        with _quiet():
+        with hushed_opencv():
             there, picture = self._video.read()
         return np.asarray(picture, np.uint8) if there else None
 
@@ -170,17 +168,3 @@ def _boxes_end_with_file(path: Path) -> bool | None:
     except OSError:  # moved away while it was played
         return None
     return at == size
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep OpenCV and FFMPEG from writing to stderr; what is wrong, we say ourselves."""
-    # OpenCV reads it once, when it first uses FFMPEG; it has no call for it. -8 is AV_LOG_QUIET.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # OpenCV 4.13 moved it from cv2 into cv2.utils.logging.
-    set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    before = set_level(0)  # LOG_LEVEL_SILENT
-    try:
-        yield
-    finally:
-        set_level(before)

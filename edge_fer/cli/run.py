@@ -131,7 +131,7 @@ def _run(
         return found
 
     try:
-        with _drawing(annotate) as draw, _screen(settings, talk, json=json) as screen:
+        with _drawing(annotate, settings) as draw, _screen(settings, talk, json=json) as screen:
 
             def seen(pipeline: Pipeline, observation: Observation) -> None:
                 tally.add(observation, pipeline)
@@ -250,14 +250,15 @@ def _screen(settings: Settings, talk: Talk, *, json: bool) -> AbstractContextMan
 
 
 @contextmanager
-def _drawing(path: Path | None) -> Iterator[Any]:
+def _drawing(path: Path | None, settings: Settings) -> Iterator[Any]:
     """A function that adds the pipeline's frame to what is drawn, where anything is."""
     if path is None:
         yield lambda pipeline, observation: None
         return
     from edge_fer.annotate import open_annotation
 
-    with open_annotation(path) as drawing:
+    source = Path(settings.source.partition("?")[0])
+    with open_annotation(path, source=source) as drawing:
 
         def add(pipeline: Pipeline, observation: Observation) -> None:
             if pipeline.frame is not None:

@@ -1,5 +1,9 @@
 """Annotated frames: what is drawn where, and the files that they end in."""
 
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,3 +207,131 @@ def test_a_folder_that_goes_away_is_an_error_and_leaves_nothing(tmp_path: Path) 
         with pytest.raises(DeviceError, match="000000"):
             target.add(frame(), [(face(200, 200, 100), happy())])
     assert not folder.exists()
+
+
+def filmed(path: Path, *frames: Frame) -> tuple[float, int]:
+    """The rate that a player reads, and how many frames it can show."""
+    with open_annotation(path) as target:
+        for each in frames:
+            target.add(each, [(face(60, 60, 60), happy())])
+    video = cv2.VideoCapture(str(path))
+    shown = sum(1 for _ in iter(lambda: video.read()[0], False))
+    rate = video.get(cv2.CAP_PROP_FPS)
+    video.release()
+    return rate, shown
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+@pytest.mark.parametrize(
+    ("apart_ns", "rate"),
+    [
+        (40_000_000, 25),
+        (33_366_667, 29.97),
+        (33_333_333, 30),
+        (8_319_951, 120),  # 120.193 of them: "timebase 1000/120193 not supported"
+        (1_000, 240),
+        (3_000_000_000, 1),
+        (0, 25),
+    ],
+)
+def test_whatever_the_times_a_video_is_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, apart_ns: int, rate: float
+) -> None:
+    frames = [replace(frame(320, 240, sequence=i), t_ns=i * apart_ns) for i in range(4)]
+    assert filmed(tmp_path / f"out{suffix}", *frames) == (pytest.approx(rate, abs=0.002), 4)
+    assert capfd.readouterr() == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == [f"out{suffix}"]
+
+
+def test_pictures_of_a_folder_make_a_video_of_the_usual_rate(tmp_path: Path) -> None:
+    frames = [
+        replace(frame(320, 240, sequence=i), t_ns=i * 8_319_951, source=f"{i}.jpg")
+        for i in range(3)
+    ]
+    assert filmed(tmp_path / "out.mp4", *frames) == (25, 3)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3M", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi"])
+def test_a_full_disk_is_called_one(
+    small_disk: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    random = np.random.default_rng(0)
+    noise = (random.integers(0, 256, (480, 640), np.uint8) for _ in range(500))
+    frames = (replace(frame(sequence=i), luma=luma) for i, luma in enumerate(noise))
+    with pytest.raises(DeviceError, match="No space left on device") as caught:
+        filmed(small_disk / name, *frames)
+    assert "df -h" in caught.value.remedy
+    assert list(small_disk.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_disk_that_others_fill_at_the_end_is_called_full(small_disk: Path) -> None:
+    target = open_annotation(small_disk / "out.mp4")
+    for i in range(3):
+        target.add(frame(sequence=i), [])
+    with suppress(OSError), (small_disk / "others").open("wb", buffering=0) as file:
+        while file.write(bytes(2**16)):
+            pass
+    assert shutil.disk_usage(small_disk).free == 0
+    with pytest.raises(DeviceError, match="No space left on device"):
+        target.__exit__(None)
+    assert [path.name for path in small_disk.iterdir()] == ["others"]
+
+
+def test_a_folder_that_goes_away_under_a_video_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    target = open_annotation(folder / "out.mp4")
+    target.add(frame(), [])
+    folder.rmdir()
+    with pytest.raises(DeviceError, match=r"out\.mp4 could not be written: No such file"):
+        target.add(frame(sequence=1), [])
+    with pytest.raises(DeviceError, match="could not be written"):
+        target.__exit__(None)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("own.mp4", "own.mp4"),
+        ("own.mp4", "link.mp4"),
+        ("own.mp4", "hard.mp4"),
+        ("own.mp4", "pictures/../own.mp4"),
+        ("pictures", "pictures"),
+        ("pictures", "elsewhere"),
+        ("pictures/000000.jpg", "pictures"),
+    ],
+)
+def test_the_source_is_not_written_over(tmp_path: Path, source: str, target: str) -> None:
+    (tmp_path / "own.mp4").write_bytes(b"mine")
+    (tmp_path / "link.mp4").symlink_to("own.mp4")
+    (tmp_path / "hard.mp4").hardlink_to(tmp_path / "own.mp4")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "000000.jpg").write_bytes(b"mine")
+    (tmp_path / "elsewhere").symlink_to("pictures")
+    with pytest.raises(ConfigError, match="is the source") as caught:
+        open_annotation(tmp_path / target, tmp_path / source)
+    assert "-annotated" in caught.value.remedy
+    assert (tmp_path / "own.mp4").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("source", ["own.mp4", "absent.mp4", "pictures/1.png"])
+def test_a_target_beside_the_source_is_fine(tmp_path: Path, source: str) -> None:
+    (tmp_path / "own.mp4").write_bytes(b"mine")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "1.png").write_bytes(b"mine")
+    for target in ("new.mp4", "new", "pictures/new.avi", "absent.mp4", "pictures"):
+        open_annotation(tmp_path / target, tmp_path / source)

@@ -20,7 +20,7 @@ def seen(label: str, p: float, track: int | None = 0, reason: Reason | None = No
 
 
 def observation(number: int, *faces: ObservedFace) -> Observation:
-    timings = {"total": 4.0}
+    timings = {"capture": 30.0, "total": 34.0}  # the camera is waited for
     return Observation(frame=number, t_ns=number, source="s", faces=faces, timings_ms=timings)
 
 
@@ -80,6 +80,19 @@ def test_without_a_terminal_there_is_a_line_a_frame(capsys: pytest.CaptureFixtur
         "     8  -",
     ]
     assert told == ["hello"]
+
+
+def test_a_label_that_smoothing_holds_has_its_own_probability(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = seen("neutral", 0.4)  # happiness is ahead, by less than it takes
+    console = terminal()
+    with LiveTable(console, "s") as table, Lines(lambda text: None) as lines:
+        table.show(observation(0, held))
+        lines.show(observation(0, held))
+    assert capsys.readouterr().out.splitlines() == ["     0  neutral 30 %"]
+    assert "30 %" in shown(console)
+    assert "happiness 40" in shown(console)
 
 
 def test_where_observations_go_elsewhere_none_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

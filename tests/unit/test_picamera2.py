@@ -237,6 +237,24 @@ def test_settings_that_make_no_sense(options: dict[str, Any], missing: str, mess
     assert not cameras.open
 
 
+@pytest.mark.parametrize(
+    ("options", "missing", "typed"),
+    [
+        ({"shutter_cap_ms": 0.01}, "", "shutter_cap=2"),
+        ({"shutter_cap_ms": 5.0, "flicker": 50}, "", "shutter_cap=10"),
+        ({"shutter_cap_ms": 5.0, "flicker": 60}, "", "shutter_cap=8.4"),
+        ({"shutter_cap_ms": 5.0}, "ExposureTime", "shutter_cap out"),
+    ],
+)
+def test_a_remedy_names_the_option_as_it_is_typed(
+    options: dict[str, Any], missing: str, typed: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fake_picamera(FakePicameras([picture()], missing={missing}), **options)
+    assert typed in caught.value.remedy
+    assert "shutter_cap_ms" not in str(caught.value)
+
+
 # Faults
 
 

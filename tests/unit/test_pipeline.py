@@ -143,14 +143,16 @@ def faces_in_a_row(count: int) -> tuple[Face, ...]:
     )
 
 
-def followed(count: int, frames: int, **parts: object) -> Pipeline:
-    """Still faces beside each other, each frame a different picture."""
+def followed(
+    count: int, frames: int, skipped: int = 0, period_ns: int = 33_000_000, **parts: object
+) -> Pipeline:
+    """Still faces beside each other, each frame a different picture; some are left out between."""
 
     def wide(number: int) -> Frame:
         coarse = np.random.default_rng(number).integers(0, 256, (9, 5 * count), np.uint8)
         luma = cv2.resize(coarse, (70 * count + 20, 120), interpolation=cv2.INTER_CUBIC)
-        t_ns = number * 33_000_000
-        return Frame(luma=luma, colour=None, t_ns=t_ns, sequence=number, source="fake")
+        t_ns, sequence = number * period_ns, number * (1 + skipped)
+        return Frame(luma=luma, colour=None, t_ns=t_ns, sequence=sequence, source="fake")
 
     detector = FakeDetector(lambda f: faces_in_a_row(count))
     return Pipeline(
@@ -179,6 +181,30 @@ def test_with_many_faces_they_take_turns_and_keep_their_last_answer() -> None:
     assert [len(tracks) for tracks in changed] == [2] * 7
     for turn in range(4):
         assert set.union(*changed[turn : turn + 3]) == set(range(5))
+
+
+@pytest.mark.parametrize(("skipped", "period_ns"), [(119, 10**9), (59, 2 * 10**9)])
+def test_turns_are_taken_also_where_most_frames_are_left_out(skipped: int, period_ns: int) -> None:
+    running = followed(5, 6, skipped, period_ns, faces_per_frame=2)
+    unjudged = []
+    while observation := running.step():
+        assert [f.face.track for f in observation.faces] == [0, 1, 2, 3, 4]
+        spread = [f.expression.probabilities.values() for f in observation.faces]
+        unjudged.append(sum(len(set(p)) == 1 for p in spread))
+    assert unjudged == [3, 1, 0, 0, 0, 0]
+
+
+def test_faces_that_are_gone_are_not_remembered_for_ever() -> None:
+    number = iter(range(10**6))
+    moving = FakeDetector(lambda f: faces_in_a_row(4)[next(number) % 4 :][:1])
+    running = Pipeline(
+        camera=FakeCamera([frame(i) for i in range(300)]),
+        detector=moving,
+        classifier=open_classifier("expression"),
+        tracker=Tracker(moving, interval=1),
+    )
+    while running.step():
+        assert len(running._answers) <= 101
 
 
 def test_a_crop_that_the_gate_refuses_is_unknown_with_its_reason_and_never_classified() -> None:

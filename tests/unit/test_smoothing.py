@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_fer.errors import ConfigError
-from edge_fer.smoothing import Constants, Smoother, generator
+from edge_fer.smoothing import Constants, Smoother, Transition, generator
 from edge_fer.types import Expression, Reason
 
 LABELS = ("neutral", "happiness", "surprise")
@@ -186,8 +186,26 @@ def test_who_is_not_seen_for_seconds_is_forgotten() -> None:
     smoother = Smoother(LABELS)
     for track in range(50):
         smoother.update(track, SMILE, track * FRAME)
-    smoother.update(50, SMILE, 8 * 10**9)
+    smoother.update(50, SMILE, 110 * 10**9)
+    assert len(smoother) == 51
+    smoother.update(50, SMILE, 125 * 10**9)
     assert len(smoother) == 1
+
+
+@METHODS
+def test_a_face_that_is_seen_rarely_is_not_forgotten_in_between(method: str) -> None:
+    """At a frame in ten seconds, and with turns: the label stands though another is just ahead."""
+    smoother = Smoother(LABELS, method=method, min_probability=0.3)
+    smoother.update(1, SMILE, 0)
+    assert smoother.update(1, said(0.47, 0.43, 0.1), 20 * 10**9).label == "happiness"
+
+
+def test_where_there_are_too_many_those_go_that_were_not_seen_for_longest() -> None:
+    smoother = Smoother(LABELS, min_probability=0.3)
+    for track in range(3000):
+        smoother.update(0, SMILE, track)
+        smoother.update(track, SMILE, track)
+    assert smoother.update(0, said(0.47, 0.43, 0.1), 3000).label == "happiness"
 
 
 def test_memory_is_bounded_also_while_the_clock_stands() -> None:
@@ -222,15 +240,91 @@ def test_a_transition_holds_back_what_does_not_happen() -> None:
     assert bound.probabilities["surprise"] < free.probabilities["surprise"]
 
 
+DOUBTFUL, SURE = said(0.1, 0.3, 0.6), said(0.05, 0.05, 0.9)
+
+
+def frames_until_surprise(
+    transition: Transition | None, surprise: Expression = DOUBTFUL, *, fps: int = 30
+) -> int:
+    """After a smile."""
+    smoother = Smoother(LABELS, min_probability=0.5, transition=transition)
+    step = 10**9 // fps
+    for i in range(fps):
+        smoother.update(1, SMILE, i * step)
+    for i in range(10 * fps):
+        label = smoother.update(1, surprise, (fps + i) * step).label
+        if label == "surprise":
+            return i + 1
+        assert label in ("happiness", "unknown")
+    raise AssertionError("It never came.")
+
+
+def test_a_change_that_is_named_quick_shows_quickly() -> None:
+    quick = {"happiness": {"surprise": 10.0}}
+    assert frames_until_surprise(quick) <= frames_until_surprise(None) / 5
+    assert frames_until_surprise(quick, SURE) <= frames_until_surprise(None, SURE) / 3
+
+
+@pytest.mark.parametrize("surprise", [DOUBTFUL, SURE])
+@pytest.mark.parametrize("fps", [30, 10])
+def test_a_change_that_is_left_out_shows_late_and_a_rare_one_in_between(
+    surprise: Expression, fps: int
+) -> None:
+    usual = frames_until_surprise(None, surprise, fps=fps)
+    rare = frames_until_surprise({"happiness": {"surprise": 0.001}}, surprise, fps=fps)
+    never = frames_until_surprise({"happiness": {"neutral": 0.1}}, surprise, fps=fps)
+    assert usual < rare < never
+    assert never >= 3 * usual
+    # It is a prior and no law: a network that insists is believed in the end.
+    assert fps < never <= 5 * fps
+
+
+def test_a_short_look_of_a_change_that_is_left_out_is_never_shown() -> None:
+    frames = [*[SMILE] * 30, *[SURE] * 15, *[SMILE] * 15] * 4
+    rates = {"happiness": {"neutral": 0.1}}
+    bound = Smoother(LABELS, min_probability=0.5, transition=rates)
+    free = Smoother(LABELS, min_probability=0.5)
+    assert "surprise" not in {e.label for e in shown(bound, *frames)}
+    assert "surprise" in {e.label for e in shown(free, *frames)}
+
+
+def test_the_way_that_a_transition_leaves_open_is_as_quick_as_ever() -> None:
+    rates = {"happiness": {"neutral": 0.1}}
+    frames = [*[SMILE] * 30, *[PLAIN] * 30, *[SURE] * 30]
+    bound = [e.label for e in shown(Smoother(LABELS, transition=rates), *frames)]
+    free = [e.label for e in shown(Smoother(LABELS), *frames)]
+    for label in ("neutral", "surprise"):
+        assert abs(bound.index(label) - free.index(label)) <= 1
+
+
+def test_labels_that_a_transition_does_not_name_change_as_by_default() -> None:
+    bound = Smoother(LABELS, transition={"neutral": {"happiness": 10.0}})
+    free = Smoother(LABELS)
+    surprised = np.array([0.0, 0.0, 1.0])
+    assert bound._moved(surprised, 0.1)[2] == pytest.approx(free._moved(surprised, 0.1)[2], 1e-3)
+    rates = generator(LABELS, {"neutral": {"happiness": 10.0}}, 0.3)
+    assert rates.tolist() == [
+        pytest.approx([-10, 10, 0]),
+        pytest.approx([0.1, -0.2, 0.1]),
+        pytest.approx([0.1, 0.1, -0.2]),
+    ]
+
+
+def test_a_transition_without_entries_is_none() -> None:
+    assert frames_until_surprise({}) == frames_until_surprise(None)
+
+
 def test_a_generator_has_rows_of_nothing_and_its_exponential_rows_of_one() -> None:
     rates = generator(LABELS, {"neutral": {"happiness": 0.5, "surprise": 0.1}})
     assert rates.sum(axis=1) == pytest.approx(np.zeros(3))
     assert rates[0].tolist() == pytest.approx([-0.6, 0.5, 0.1])
-    smoother = Smoother(LABELS, transition={"neutral": {"happiness": 1.0}})
+    still = Constants(change_rate=0.0)
+    smoother = Smoother(LABELS, transition={"neutral": {"happiness": 1.0}}, constants=still)
     # One way only: after a second e^-1 of it is left.
     moved = smoother._moved(np.array([1.0, 0.0, 0.0]), 1.0)
     assert moved == pytest.approx([math.exp(-1), 1 - math.exp(-1), 0])
-    fast = Smoother(LABELS, transition={"neutral": {"happiness": 100.0, "surprise": 100.0}})
+    both = {"neutral": {"happiness": 100.0, "surprise": 100.0}}
+    fast = Smoother(LABELS, transition=both, constants=still)
     assert fast._moved(np.array([1.0, 0.0, 0.0]), 5.0) == pytest.approx([0, 0.5, 0.5])
 
 
@@ -244,6 +338,12 @@ def test_a_generator_has_rows_of_nothing_and_its_exponential_rows_of_one() -> No
         ({"transition": {"joy": {"neutral": 1}}}, "joy"),
         ({"transition": {"neutral": {"joy": 1}}}, "joy"),
         ({"transition": {"neutral": {"neutral": 1}}}, "neutral"),
+        ({"transition": {"neutral": {"happines": 1}}}, "Did you mean happiness"),
+        ({"transition": {"hapiness": {}}}, "Did you mean happiness"),
+        ({"transition": {"neutral": 0.1}}, "from 'neutral' is 0.1"),
+        ({"transition": {"neutral": {"happiness": "often"}}}, "'often'"),
+        ({"transition": {"neutral": {"happiness": True}}}, "True"),
+        ({"transition": {"neutral": {"happiness": 101}}}, "101"),
         ({"transition": {"neutral": {"happiness": -1}}}, "-1"),
         ({"transition": {"neutral": {"happiness": float("inf")}}}, "inf"),
     ],

@@ -339,6 +339,58 @@ def test_a_slow_reader_does_not_make_a_still_face_run_away() -> None:
         assert 299 < centre(found)[0] < 302
 
 
+@pytest.mark.parametrize("fps", [5.0, 0.5, 0.1])
+def test_however_slow_the_frames_come_a_face_keeps_its_id(fps: float) -> None:
+    """Of a camera of 120 a second: with ``max_fps`` most of its frames are left out."""
+    network = Network(always(face(300, 200)))
+    tracker = Tracker(network, interval=100)
+    for n in range(8):
+        taken = frame(round(120 / fps) * n, t_ns=round(n * 1e9 / fps))
+        assert [f.track for f in tracker.update(taken)] == [0]
+    assert network.whole == [0]
+
+
+@pytest.mark.parametrize(("fps", "pause_s"), [(30.0, 1.6), (0.5, 6.1), (0.1, 30.1)])
+def test_a_pause_much_longer_than_the_period_is_a_jump_once(fps: float, pause_s: float) -> None:
+    tracker = Tracker(Network(always(face(300, 200))))
+    times = [n / fps for n in range(8)]
+    times += [times[-1] + pause_s + n / fps for n in range(4)]
+    ids = []
+    for n, seconds in enumerate(times):
+        ids += [number(f) for f in tracker.update(frame(n, t_ns=round(seconds * 1e9)))]
+    assert ids == [0] * 8 + [1] * 4
+
+
+def test_from_many_frames_a_second_to_few_the_ids_settle() -> None:
+    tracker = Tracker(Network(always(face(300, 200))))
+    times = [n / 30 for n in range(30)] + [1 + 2 * n for n in range(1, 10)]
+    ids = []
+    for n, seconds in enumerate(times):
+        ids += [number(f) for f in tracker.update(frame(n, t_ns=round(seconds * 1e9)))]
+    assert ids[:30] == [0] * 30
+    assert len(set(ids[32:])) == 1
+
+
+def test_a_velocity_of_noise_does_not_carry_a_still_face_away_when_frames_get_rare() -> None:
+    """All of a camera's 120 frames a second, then less than one, then all again."""
+    random = np.random.default_rng(3)
+    sizes = {n: random.normal(0, 3) for n in range(2000)}
+    network = Network(lambda n: [face(300 + sizes[n], 200)])
+    tracker = Tracker(network, interval=1000)
+    for n in [*range(200), 370, 540, 710, 880, *range(881, 1100)]:
+        (found,) = tracker.update(frame(n, t_ns=n * 8_333_333))
+        assert found.track == 0
+        assert 290 < centre(found)[0] < 310
+
+
+def test_from_idle_to_full_rate_a_walker_keeps_the_id() -> None:
+    """Every sixth of 30 frames a second, then all of them, then every sixth again."""
+    read = [*range(0, 31, 6), *range(31, 60), *range(60, 91, 6)]
+    tracker = Tracker(Network(lambda n: [face(60 + 4 * n, 240, 80)]), interval=10)
+    ids = {number(f) for n in read for f in tracker.update(frame(n, t_ns=n * 33_333_333))}
+    assert ids == {0}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
