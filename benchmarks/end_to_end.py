@@ -127,7 +127,8 @@ def ours(pictures: Sequence[Image], *, track: bool) -> tuple[Pipeline, Callable[
 
     def block() -> Block:
         camera.play()
-        spent, faces = [], []
+        spent: list[int] = []
+        faces: list[int] = []
         while True:
             began = perf_counter_ns()
             observation = pipeline.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from socket import gethostname
 from typing import Any
 
@@ -30,6 +31,8 @@ from edge_fer.types import Camera, Detector, Sink
 from edge_fer.uri import redacted, split_query
 
 __all__ = [
+    "Surroundings",
+    "budget_state",
     "build",
     "is_live",
     "next_seq",
@@ -79,31 +82,44 @@ def open_model(
     return kind(file, open_backend(backend, file.flatbuffer, on_skip=on_skip))
 
 
-def build(
-    settings: Settings,
-    on_skip: Callable[[str], None] = lambda why: None,
-    *,
-    warn: Callable[[str], None] = lambda text: None,
-    first_seq: int = 0,
-    service: Callable[[], Mapping[str, Any]] = dict,
-    wait_for_camera: bool = False,
-) -> Pipeline:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The program around a pipeline: what its parts tell it, and ask of it.
+
+    Attributes:
+        say: told what a person should know: a runtime that was passed over, a sink that would
+            write too much, a file that was set aside.
+        service: tells the status document, for sinks that pass it on.
+        first_seq: the number of the first record.
+        budget: what an earlier run has used of the day's bytes.
+        also_written: bytes that the program itself has written to the disk so far.
+        wait_for_camera: a live camera that is not there yet is no error, it is away.
+    """
+
+    say: Callable[[str], None] = lambda text: None
+    service: Callable[[], Mapping[str, Any]] = dict
+    first_seq: int = 0
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    also_written: Callable[[], int] = lambda: 0
+    wait_for_camera: bool = False
+
+
+_ALONE = Surroundings()
+
+
+def build(settings: Settings, around: Surroundings = _ALONE) -> Pipeline:
     """A whole pipeline; whatever was opened is closed again when a later part fails.
 
     Args:
         settings: of everything.
-        on_skip: told of each runtime that ``auto`` passed over, and why.
-        warn: told what a person must know: a sink that would write too much, a file set aside.
-        first_seq: the number of the first record.
-        service: tells the status document, for sinks that pass it on.
-        wait_for_camera: a live camera that is not there yet is no error, it is away.
+        around: the program that runs it.
 
     Raises:
         EdgeFerError: whatever the parts raise.
     """
     with ExitStack() as opened:
         classifier = open_classifier(
-            settings.model, backend=settings.backend, threads=settings.threads, on_skip=on_skip
+            settings.model, backend=settings.backend, threads=settings.threads, on_skip=around.say
         )
         opened.callback(classifier.close)
         # Which runtimes were passed over has been said.
@@ -112,25 +128,17 @@ def build(
         camera = open_camera(
             settings.source,
             stall_after=settings.stall_after,
-            first_within=0.0 if wait_for_camera else None,
+            first_within=0.0 if around.wait_for_camera else None,
         )
         opened.callback(camera.close)
-        sinks = _sinks(
-            settings, classifier, camera, warn=warn, first_seq=first_seq, service=service
-        )
+        sinks = _sinks(settings, classifier, camera, around)
         pipeline = _joined(settings, camera, detector, tracker, classifier, sinks)
         opened.pop_all()
     return pipeline
 
 
 def rebuild(
-    old: Pipeline,
-    before: Settings,
-    after: Settings,
-    on_skip: Callable[[str], None] = lambda why: None,
-    *,
-    warn: Callable[[str], None] = lambda text: None,
-    service: Callable[[], Mapping[str, Any]] = dict,
+    old: Pipeline, before: Settings, after: Settings, around: Surroundings = _ALONE
 ) -> Pipeline:
     """The pipeline of other settings, with those parts of a running one that they leave alone.
 
@@ -140,9 +148,7 @@ def rebuild(
         old: in use; what the new one has not of it is closed.
         before: its settings.
         after: the new ones.
-        on_skip: as for :func:`build`.
-        warn: as for :func:`build`; also of what a sink that is closed here did not accept.
-        service: as for :func:`build`.
+        around: the program that runs it; also told what a sink that is closed did not accept.
 
     Raises:
         EdgeFerError: whatever the parts raise; the old pipeline is then in use as before.
@@ -152,11 +158,12 @@ def rebuild(
         return all(getattr(before, name) == getattr(after, name) for name in names)
 
     def sinks_of(settings: Settings, model: Classifier, camera: Camera) -> tuple[Sink, ...]:
-        return _sinks(settings, model, camera, warn=warn, first_seq=next_seq(old), service=service)
+        on = replace(around, first_seq=next_seq(old), budget=budget_state(old))
+        return _sinks(settings, model, camera, on)
 
     with ExitStack() as undo:
         classifier = open_classifier(
-            after.model, backend=after.backend, threads=after.threads, on_skip=on_skip
+            after.model, backend=after.backend, threads=after.threads, on_skip=around.say
         )
         undo.callback(classifier.close)
         classifier.check_golden()
@@ -171,7 +178,7 @@ def rebuild(
         if not (same(*_OF_SINKS) and is_live(camera) == is_live(old.camera)):
             # A port or a spool has one owner, so that the old sinks must go first.
             for sink in old.sinks:
-                _closed(sink, warn)
+                _closed(sink, around.say)
 
             def sinks_back() -> None:
                 old.sinks = sinks_of(before, old.classifier, old.camera)
@@ -235,6 +242,12 @@ def next_seq(pipeline: Pipeline) -> int:
     """The number of the next record."""
     numbers = [sink.recorder.seq for sink in pipeline.sinks if isinstance(sink, Delivery)]
     return max(numbers, default=0)
+
+
+def budget_state(pipeline: Pipeline) -> dict[str, Any]:
+    """What of the day's bytes is used up; empty where nothing is written."""
+    kept = [sink.budget_state() for sink in pipeline.sinks if isinstance(sink, Delivery)]
+    return kept[0] if kept else {}
 
 
 # Of a new camera while the service waits: its watchdog must not run out.
@@ -303,21 +316,18 @@ def _sinks(
     settings: Settings,
     classifier: Classifier,
     camera: Camera,
-    *,
-    warn: Callable[[str], None],
-    first_seq: int,
-    service: Callable[[], Mapping[str, Any]],
+    around: Surroundings,
 ) -> tuple[Sink, ...]:
     """One delivery to all of them, or nothing."""
     if not settings.sinks:
         return ()
-    recorder = Recorder(classifier.model.sha256, first_seq=first_seq)
+    recorder = Recorder(classifier.model.sha256, first_seq=around.first_seq)
     texts = {key: getattr(settings, key) for key in ("operator", "purpose", "notice")}
     with ExitStack() as opened:
         writers = []
         for uri in settings.sinks:
             device = settings.name or gethostname()
-            writers.append(open_writer(uri, device=device, texts=texts, warn=warn))
+            writers.append(open_writer(uri, device=device, texts=texts, warn=around.say))
             opened.callback(writers[-1].close)
         delivery = Delivery(
             recorder,
@@ -326,10 +336,12 @@ def _sinks(
             commit_interval_s=settings.commit_interval,
             aggregate=Aggregator(recorder) if settings.aggregate else None,
             max_bytes_per_day=round(settings.max_mb_per_day * 1e6),
-            warn=warn,
+            budget=around.budget,
+            also_written=around.also_written,
+            warn=around.say,
         )
         opened.pop_all()
-    delivery.watch(service)
+    delivery.watch(around.service)
     return (delivery,)
 
 

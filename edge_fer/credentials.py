@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_fer.errors import ConfigError
 
-__all__ = ["redacted", "secret"]
+__all__ = ["secret", "without_password"]
 
 _HOST_AND_PORT = re.compile(r"[^:@/?#]*(:[0-9]*)?([/?#]|$)")
 # Up to the last @: rather hide too much where a password was not written as %XX.
@@ -46,7 +46,7 @@ def secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
     return environ.get(variable)
 
 
-def redacted(uri: str) -> str:
+def without_password(uri: str) -> str:
     """The address with ``***`` in the place of a password: ``mqtt://user:***@host/topic``."""
     head, mark, tail = uri.partition("://")
     if not mark or _HOST_AND_PORT.match(tail):

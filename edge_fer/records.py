@@ -94,10 +94,20 @@ class Recorder:
             },
         )
 
-    def stamp(self, schema: str, t_ns: int, content: Mapping[str, Any]) -> Record:
-        """Any other document, with the next number and the time."""
+    def stamp(
+        self, schema: str, t_ns: int, content: Mapping[str, Any], *, ago_s: float = 0.0
+    ) -> Record:
+        """Any other document, with the next number and the time.
+
+        Args:
+            schema: of the document.
+            t_ns: monotonic, of what it tells.
+            content: all the rest of it.
+            ago_s: seconds since the moment that ``wall_time`` is to name.
+        """
         now, seq = self._now(), self.seq
         self.seq += 1
+        then = now - timedelta(seconds=ago_s)
         return Record.of(
             {
                 "schema": schema,
@@ -105,7 +115,7 @@ class Recorder:
                 "run": self.run,
                 "seq": seq,
                 "t_ns": t_ns,
-                "wall_time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "wall_time": then.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                 "clock_ok": self._clock_ok(now),
                 **content,
             }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
-from edge_fer.assemble import build, is_live, next_seq, rebuild
+from edge_fer.assemble import Surroundings, budget_state, build, is_live, next_seq, rebuild
 from edge_fer.config import Settings
 from edge_fer.machine import Thermometer
 from edge_fer.notify import Notify
@@ -52,18 +51,19 @@ def serve(
         state = State(state_path(settings.state_file))
         status = Status(status_path(settings.status_file), thermal=thermometer.look)
         status.watched = bool(settings.sinks)
-        told: dict[str, Any] = {"warn": say, "service": lambda: status.last}
+        around = Surroundings(
+            say=say,
+            service=lambda: status.last,
+            first_seq=state.first_seq,
+            budget=state.budget,
+            also_written=lambda: state.bytes_written,
+            # After a power cut a service may be up before its network camera is.
+            wait_for_camera=notify.listening,
+        )
         # A cell: what runs at the end, and has to be closed, may be another one.
-        using = [
-            build(
-                settings,
-                say,
-                first_seq=state.first_seq,
-                # After a power cut a service may be up before its network camera is.
-                wait_for_camera=notify.listening,
-                **told,
-            )
-        ]
+        using = [build(settings, around)]
+        # Without sinks, the day goes on when there are some again.
+        state.keep_budget = lambda: budget_state(using[0]) or state.budget
 
         def close() -> None:
             using[0].close()
@@ -76,7 +76,7 @@ def serve(
             for name in ("status_file", "state_file"):
                 if getattr(after, name) != getattr(given[0], name):
                     say(f"Another {name} is used from the next start on.")
-            using[0] = rebuild(using[0], given[0], after, say, **told)
+            using[0] = rebuild(using[0], given[0], after, around)
             given[0], service.pacing = after, _pacing(after, using[0], thermometer)
             say("The settings were read again.")
             return using[0]

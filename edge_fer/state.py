@@ -1,4 +1,4 @@
-"""What outlives a restart: counters, and the number of the next record.
+"""What outlives a restart: counters, the number of the next record, the day's bytes on disk.
 
 Numbers are reserved in blocks before they are handed out, and the reservation is on the disk
 first: after a kill, the next run begins at the end of the reserved block, so a gap between two runs
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from glob import escape
@@ -31,6 +31,8 @@ SPARE = 1_000
 # Begins after the n-th damaged file at n times this: a thousand years of 30 records a second, and
 # far below the 2**53 up to which every reader of JSON counts exactly.
 LEAP = 2**40
+# What an SD card takes for one writing: the file, its folder and the file system's journal.
+_COST = 20_000
 
 
 def default_path(setting: str = "", environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -74,23 +76,30 @@ class State:
 
     Args:
         path: the file; None keeps nothing.
-        every_s: seconds between writings. Each costs an SD card about 20 kB, so a minute or more.
+        every_s: seconds between writings. Each costs an SD card about 20 kB: 6 MB a day by default.
 
     Attributes:
         before: the counters when this run began, without it.
         first_seq: the number of this run's first record.
+        budget: what was kept of the day's budget when this run began
+            (:meth:`edge_fer.sinks.delivery.Delivery.budget_state`); empty: nothing.
+        keep_budget: is asked for what to keep of it from now on.
+        bytes_written: to the disk so far.
         problem: why the file could not be read or written; empty: all is well.
     """
 
-    def __init__(self, path: Path | None = None, *, every_s: float = 60.0) -> None:
+    def __init__(self, path: Path | None = None, *, every_s: float = 300.0) -> None:
         self.path, self.every_s, self.problem = path, every_s, ""
+        self.bytes_written = 0
+        self.budget: dict[str, Any] = {}
+        self.keep_budget: Callable[[], Mapping[str, Any]] = lambda: self.budget
         self.before, self.first_seq = self._load()
         self.total = replace(self.before, starts=self.before.starts + 1)
         self._reserved = self.first_seq
         self._next_seq = self.first_seq
         self._next_s: float | None = None
         self._writing: threading.Thread | None = None
-        self._save(self.total, self.first_seq + BLOCK)
+        self._save(self.total, self.first_seq + BLOCK, self.budget)
 
     def turn(
         self, *, frames: int, faces: int, observations: int, uptime_s: float, next_seq: int
@@ -118,7 +127,9 @@ class State:
         if due and self.path is not None and not self._busy():
             self._next_s = uptime_s + self.every_s
             self._writing = threading.Thread(
-                target=self._save, args=(self.total, self._next_seq + BLOCK), name="edge-fer-state"
+                target=self._save,
+                args=(self.total, self._next_seq + BLOCK, dict(self.keep_budget())),
+                name="edge-fer-state",
             )
             self._writing.start()
 
@@ -131,15 +142,16 @@ class State:
     def close(self) -> None:
         """Write the last counts, and give back most of the unused numbers. Twice is fine."""
         self.settle()
-        self._save(self.total, self._next_seq + SPARE)
+        self._save(self.total, self._next_seq + SPARE, dict(self.keep_budget()))
 
     def _busy(self) -> bool:
         return self._writing is not None and self._writing.is_alive()
 
-    def _save(self, counters: Counters, reserved: int) -> None:
+    def _save(self, counters: Counters, reserved: int, budget: Mapping[str, Any]) -> None:
         if self.path is None:
             return
-        document = {"schema": STATE, "next_seq": reserved, **asdict(counters)}
+        document = {"schema": STATE, "next_seq": reserved, **asdict(counters), "budget": budget}
+        self.bytes_written += _COST
         try:
             write_text(self.path, json.dumps(document) + "\n")
         except DeviceError as err:
@@ -158,13 +170,15 @@ class State:
             with suppress(OSError):
                 left.unlink()
         try:
-            return _read(self.path.read_bytes())
+            counters, first_seq, self.budget = _read(self.path.read_bytes())
         except FileNotFoundError:
             return Counters(), 0
         except OSError as err:
             why = str(err.strerror or err)
         except (ValueError, RecursionError) as err:
             why = str(err)
+        else:
+            return counters, first_seq
         aside, nth = self._set_aside(self.path)
         self.problem = f"{self.path} could not be used ({why}); {aside}, counters begin anew."
         return Counters(), nth * LEAP
@@ -181,7 +195,7 @@ class State:
         return f"it is {aside.name} now", nth
 
 
-def _read(data: bytes) -> tuple[Counters, int]:
+def _read(data: bytes) -> tuple[Counters, int, dict[str, Any]]:
     document = json.loads(data)
     if not isinstance(document, dict) or document.get("schema") != STATE:
         raise ValueError(f"it is no {STATE}")
@@ -192,7 +206,8 @@ def _read(data: bytes) -> tuple[Counters, int]:
         observations=_whole(document, "observations"),
         uptime_s=_number(document, "uptime_s"),
     )
-    return counters, _whole(document, "next_seq")
+    budget = document.get("budget")  # a file of an earlier version has none
+    return counters, _whole(document, "next_seq"), budget if isinstance(budget, dict) else {}
 
 
 def _whole(document: dict[str, Any], key: str) -> int:

@@ -13,7 +13,7 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
-from edge_fer.credentials import redacted
+from edge_fer.credentials import without_password
 from edge_fer.errors import ConfigError
 from edge_fer.sinks.base import Writer
 from edge_fer.uri import options, split_query, suggestion
@@ -49,7 +49,7 @@ def open_writer(
         kind, target = "stdout", uri.removeprefix("jsonl:-").removeprefix("stdout").lstrip(":")
     elif kind not in WRITERS or not colon:
         raise ConfigError(
-            f"There is no sink {redacted(uri)!r}.", f"{suggestion(kind, WRITERS)} {_REMEDY}"
+            f"There is no sink {without_password(uri)!r}.", f"{suggestion(kind, WRITERS)} {_REMEDY}"
         )
     place, known = WRITERS[kind]
     told = {"warn": warn} if kind in _TELLING else {}

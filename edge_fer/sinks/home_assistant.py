@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_fer import __version__
+from edge_fer.records import AGGREGATE
 from edge_fer.types import UNKNOWN
 
-__all__ = ["NO_FACE", "Device", "State", "discovery"]
+__all__ = ["NO_FACE", "Device", "State", "config_topic", "discovery"]
 
 NO_FACE = "nobody"
 _RECENT_FACES = 200
@@ -75,17 +76,26 @@ class Device:
 
 
 class State:
-    """The newest of everything that a sensor shows, gathered from records and the status."""
+    """The newest of everything that a sensor shows, gathered from records and the status.
+
+    Attributes:
+        counts_only: the last record told counts of a minute: nothing about one face is said.
+    """
 
     def __init__(self) -> None:
+        self.counts_only = False
         self._now: dict[str, Any] = {}
         self._recent: deque[bool] = deque(maxlen=_RECENT_FACES)
 
     def see(self, document: Mapping[str, Any]) -> None:
-        """Take one record; only observations hold faces, anything else changes nothing."""
-        faces = document.get("faces")
+        """Take one record, an observation or a minute's counts; another changes nothing."""
+        schema, faces = document.get("schema"), document.get("faces")
+        if schema == AGGREGATE:
+            self._see_counts(document)
+            return
         if not isinstance(faces, list):
             return
+        self.counts_only = False
         self._recent.extend(face["expression"] == UNKNOWN for face in faces)
         # The most prominent face is the biggest one.
         biggest = max(faces, key=lambda face: face["box"][2] * face["box"][3], default=None)
@@ -93,6 +103,16 @@ class State:
         self._now["faces"] = len(faces)
         if self._recent:
             self._now["unknown_rate"] = round(100 * sum(self._recent) / len(self._recent))
+
+    def _see_counts(self, counts: Mapping[str, Any]) -> None:
+        self.counts_only = True
+        self._recent.clear()
+        for key in ("expression", "faces", "unknown_rate"):
+            self._now.pop(key, None)
+        self._now["faces"] = round(counts["mean_faces"], 1)
+        if counts["faces"]:
+            unknown = counts["expressions"].get(UNKNOWN, 0)
+            self._now["unknown_rate"] = round(100 * unknown / counts["faces"])
 
     def measure(self, status: Mapping[str, Any]) -> None:
         """Take ``fps`` and ``thermal.celsius`` from a service's status, where they are numbers."""
@@ -107,9 +127,15 @@ class State:
         """What the state topic says: a subset of expression, faces, unknown_rate, fps, temperature.
 
         ``unknown_rate`` is the percentage of the last 200 faces that were unknown; ``expression``
-        is :data:`NO_FACE` where nobody is seen.
+        is :data:`NO_FACE` where nobody is seen. Of a minute's counts: the mean number of faces, the
+        percentage of the minute, and no expression.
         """
         return dict(self._now)
+
+
+def config_topic(device: Device, sensor: str, prefix: str) -> str:
+    """Where a sensor is announced; an empty retained message there takes it back."""
+    return f"{prefix}/sensor/{device.id}/{sensor}/config"
 
 
 def discovery(device: Device, sensors: Mapping[str, Any], prefix: str) -> dict[str, dict[str, Any]]:
@@ -121,7 +147,7 @@ def discovery(device: Device, sensors: Mapping[str, Any], prefix: str) -> dict[s
         prefix: Home Assistant's discovery prefix, ``homeassistant`` unless it was changed there.
     """
     return {
-        f"{prefix}/sensor/{device.id}/{key}/config": {
+        config_topic(device, key, prefix): {
             **_SENSORS[key],
             "unique_id": f"edge-fer-{device.id}-{key}",
             "state_topic": device.state,

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from edge_fer.errors import DeviceError, EdgeFerError
 from edge_fer.files import sync_folder
 from edge_fer.records import Record
+from edge_fer.sinks.budget import sync_cost
 from edge_fer.sinks.lines import append, as_lines, is_regular
 
 __all__ = ["JsonlWriter"]
@@ -34,7 +35,8 @@ class JsonlWriter:
     program (logrotate) may move the file away, too.
 
     Args:
-        path: the file; a pipe or a device is written to as it is.
+        path: the file; a pipe or a device is written to as it is. A named pipe needs a reader when
+            it is opened; one that comes back later is found again.
         rotate: bytes: a batch that would make the file larger begins a new one, and the old one
             becomes ``FILE.1``, that one ``FILE.2``, and so on. None: never.
         keep: how many old files are kept.
@@ -58,15 +60,14 @@ class JsonlWriter:
         self.backlog = 0
         self.commit_interval_s = fsync
         self._rotate_at, self._keep = rotate, keep
-        self._dirty = self._new = self._closed = False
+        self._dirty = self._new = self._closed = self._deserted = False
         try:
             self._handle = self._open()
         except OSError as err:
-            raise DeviceError(
-                f"{self.path} cannot be opened for writing: {err.strerror or err}.",
-                "Check that the folder exists and that you may write there.",
-            ) from err
+            raise self._not_opened(err) from err
         self._regular = is_regular(self._handle)
+        self._synced_size = os.fstat(self._handle).st_size
+        self._charged = 0
 
     def write(self, records: Sequence[Record]) -> None:
         """Append some lines, all of them or none.
@@ -77,15 +78,19 @@ class JsonlWriter:
         if self._closed:
             raise EdgeFerError(f"The sink {self.name} was closed.")
         data = as_lines(records)
+        if self._deserted:
+            self._find_a_reader()
         try:
             with self._locked(len(data)):
                 if self._regular and _ends_mid_line(self._handle):
                     data = b"\n" + data
                 append(self._handle, data)
         except OSError as err:
+            self._deserted = isinstance(err, BrokenPipeError)
             raise self._failed("Records could not be written to", err) from err
         self._dirty = True
-        self.bytes_written += len(data)
+        if self._regular:
+            self._charge(len(data))
 
     def sync(self) -> None:
         """Have all lines outlive a power cut.
@@ -102,6 +107,7 @@ class JsonlWriter:
                 raise self._failed("Records could not be synced to", err) from err
             if self._new:
                 sync_folder(self.path.parent)
+            self._settle()
         self._dirty = self._new = False
 
     def close(self) -> None:
@@ -121,7 +127,10 @@ class JsonlWriter:
     def _open(self) -> int:
         flags = os.O_APPEND | os.O_CLOEXEC
         if self.path.exists() and not self.path.is_file():
-            return os.open(self.path, flags | os.O_WRONLY)  # a pipe that we could read never breaks
+            # A pipe that we could read never breaks, and opening one must not wait for its reader.
+            handle = os.open(self.path, flags | os.O_WRONLY | os.O_NONBLOCK)
+            os.set_blocking(handle, True)  # a full one keeps our own thread waiting, nobody else
+            return handle
         self._new = True  # perhaps: its name is safe when the folder is synced
         return os.open(self.path, flags | os.O_RDWR | os.O_CREAT, 0o666)
 
@@ -136,9 +145,9 @@ class JsonlWriter:
             while True:
                 if not self._has_the_name():
                     os.fsync(self._handle)  # our lines in the file that was moved away
-                    handle = self._open()
-                    os.close(self._handle)
-                    self._handle = handle
+                    self._settle()
+                    self._replace(self._open())
+                    self._synced_size = os.fstat(self._handle).st_size
                     self._lock()
                 elif self._full(more):
                     self._rotate()
@@ -182,6 +191,38 @@ class JsonlWriter:
         for i in range(free, 0, -1):
             names[i - 1].replace(names[i])
         sync_folder(self.path.parent)
+
+    def _replace(self, handle: int) -> None:
+        os.close(self._handle)
+        self._handle = handle
+
+    def _find_a_reader(self) -> None:
+        try:
+            self._replace(self._open())
+        except OSError as err:
+            raise self._not_opened(err) from err
+        self._deserted = False
+
+    def _charge(self, size: int) -> None:
+        """Lines were written; what their sync will cost beyond them is charged by ``_settle``."""
+        self._charged += size
+        self.bytes_written += size
+
+    def _settle(self) -> None:
+        """They are on the disk: blocks were, not bytes."""
+        size = os.fstat(self._handle).st_size
+        self.bytes_written += max(0, sync_cost(self._synced_size, size) - self._charged)
+        self._synced_size, self._charged = size, 0
+
+    def _not_opened(self, err: OSError) -> DeviceError:
+        if err.errno == errno.ENXIO:
+            return DeviceError(
+                f"{self.path} is a pipe that nobody reads.", f"Start its reader: cat {self.path}"
+            )
+        return DeviceError(
+            f"{self.path} cannot be opened for writing: {err.strerror or err}.",
+            "Check that the folder exists and that you may write there.",
+        )
 
     def _failed(self, what: str, err: OSError) -> DeviceError:
         if isinstance(err, BlockingIOError):

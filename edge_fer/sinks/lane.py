@@ -44,6 +44,8 @@ class Lane:
         dropped: records that a full queue has lost.
         thinned: records that were never offered, counted by whoever decides that.
         remedy: what the writer's last error says that mends it, while it lasts.
+        commit_s: seconds from a first unsynced write to the sync; may be changed.
+        paced: whether the writer's own address says how many.
 
     Args:
         writer: is used and closed by the lane's thread alone.
@@ -69,7 +71,7 @@ class Lane:
             raise ValueError("a queue holds 4 records or more")
         self.writer, self.name = writer, writer.name
         own = writer.commit_interval_s if isinstance(writer, PacedWriter) else None
-        self._commit_s = commit_s if own is None else own
+        self.commit_s, self.paced = commit_s if own is None else own, own is not None
         self._limit, self._lossy, self._patience = limit, lossy, patience
         self._on_accepted = on_accepted
         # Not accepted yet, oldest first: written and unsynced, then on their way, then waiting.
@@ -109,18 +111,23 @@ class Lane:
             self._changed.notify_all()
 
     def close(self, by: float) -> None:
-        """Ask the thread to empty the queue, sync and close the writer until then (monotonic s)."""
+        """Ask the thread to empty the queue and sync until then (monotonic s), and then to close.
+
+        A write that has begun is not cut short.
+        """
         with self._changed:
             self._close_by = by
             self._changed.notify_all()
 
-    def join(self) -> str:
-        """Wait for the thread until its time is over; what went wrong, or an empty string.
+    def join(self, by: float) -> str:
+        """Wait for the thread until then (monotonic s); what went wrong, or an empty string.
+
+        A thread that hangs in its writer is left behind; it ends with the process.
 
         Raises:
             BrokenPipeError: as :meth:`offer`.
         """
-        self._thread.join(max(0.0, (self._close_by or 0.0) - monotonic()) + 0.2)
+        self._thread.join(max(0.0, by - monotonic()))
         with self._changed:
             self._tell_broken()
             left = len(self._records)
@@ -141,6 +148,7 @@ class Lane:
                 "last_seq": self.last_seq,
                 "dropped": self.dropped,
                 "thinned": self.thinned,
+                "commit_s": self.commit_s,
                 "backlog": self.writer.backlog,
                 "bytes_written": self.writer.bytes_written,
                 "last_error": self._last_error,
@@ -196,7 +204,7 @@ class Lane:
                     batch = list(islice(self._records, self._written, self._written + size))
                     # Unsynced records fill half of the queue at most: there is always room to wait.
                     full = self._written + size >= self._limit // 2
-                    return batch, full or self._commit_s == 0 or self._due()
+                    return batch, full or self.commit_s == 0 or self._due()
                 if not self._written:
                     if closing:
                         return None
@@ -217,7 +225,7 @@ class Lane:
                 self.writer.write(batch)
                 with self._changed:
                     if not self._written:
-                        self._commit_at = monotonic() + self._commit_s
+                        self._commit_at = monotonic() + self.commit_s
                     self._written += len(batch)
         except Exception as err:  # also a fault of the writer's own: the others are to go on
             failure = err

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edge_fer.credentials import redacted
+from edge_fer.credentials import without_password
 from edge_fer.errors import DeviceError
 from edge_fer.records import Record
 from edge_fer.sinks.home_assistant import State
@@ -34,7 +34,9 @@ __all__ = ["MqttWriter"]
 _LOG = logging.getLogger(__name__)
 # A record that the broker takes within this time is never written to the disk.
 _GRACE_S = 0.5
-_DRAIN_S = 2.0
+_DRAIN_S = 1.0
+# For saying offline, and for the goodbye to the broker.
+_PARTING_S = 1.7
 
 
 class MqttWriter:
@@ -51,7 +53,8 @@ class MqttWriter:
             password there is seen by everybody on the machine; use a credential.
         device: the device's name; the host's where none is given.
         qos: 0 or 1.
-        spool: folder of the queue; ``$STATE_DIRECTORY`` holds it where none is given.
+        spool: folder of the queue; where none is given it is in ``$STATE_DIRECTORY``, or else in
+            the user's own ``~/.local/state/edge-fer``.
         discovery: ``homeassistant`` or ``none``.
         discovery_prefix: Home Assistant's.
         ca: PEM file of the authorities to trust, instead of the system's.
@@ -67,7 +70,7 @@ class MqttWriter:
         warn: is told what a person must know.
 
     Raises:
-        ConfigError: the address or an option makes no sense, or no spool is named.
+        ConfigError: the address or an option makes no sense, or there is no place for a spool.
         MissingExtra: paho-mqtt is not installed.
         DeviceError: the spool cannot be opened.
     """
@@ -93,7 +96,7 @@ class MqttWriter:
         retry_s: tuple[float, float] = (1.0, 30.0),
         warn: Callable[[str], None] = _LOG.warning,
     ) -> None:
-        self.name = redacted(address)
+        self.name = without_password(address)
         self._device = device_of(address, device)
         self._broker, exposed = broker_of(
             address,
@@ -153,7 +156,7 @@ class MqttWriter:
             ConfigError, MissingExtra, DeviceError: as the class.
         """
         # What is echoed in an error must not hold the password.
-        shown = redacted(uri)
+        shown = without_password(uri)
         chosen = options(shown, split_query(shown)[1], OPTIONS)
         return cls(uri.partition("?")[0], warn=warn, **{"device": device, **chosen})
 
@@ -186,14 +189,14 @@ class MqttWriter:
             self._trouble(f"the spool is full: {self._told_dropped} of the oldest records are gone")
 
     def close(self) -> None:
-        """Forward what can be forwarded within two seconds, keep the rest, say ``offline``."""
+        """Forward what can be forwarded within a second, keep the rest, say ``offline``."""
         if self._closed:
             return
         self._closed = True
         self._stop_by = time.monotonic() + _DRAIN_S
         self._stop.set()
         self._traffic.events.put((0, None))
-        self._thread.join(_DRAIN_S + 3)
+        self._thread.join(_DRAIN_S + _PARTING_S)
         self._spool.close()
 
     def status(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from edge_fer.credentials import redacted, secret
+from edge_fer.credentials import secret, without_password
 from edge_fer.errors import ConfigError
 from edge_fer.files import service_folder
 from edge_fer.sinks.home_assistant import Device
@@ -75,7 +75,7 @@ def device_of(address: str, name: str) -> Device:
         device = Device(name=name, topic=f"edge-fer/{device.id}")
     if re.search(r"[+#\x00-\x1f]", topic) or topic.startswith("$") or len(topic) > 1000:
         raise ConfigError(
-            f"{redacted(address)!r}: one cannot publish to the topic {topic!r}.",
+            f"{without_password(address)!r}: one cannot publish to the topic {topic!r}.",
             "A topic holds no +, # or control characters and starts with no $.",
         )
     return device
@@ -96,7 +96,7 @@ def broker_of(
     Raises:
         ConfigError: no host, no port that exists, or a password without a user.
     """
-    shown = redacted(address)
+    shown = without_password(address)
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -129,19 +129,30 @@ def broker_of(
 
 
 def spool_folder(address: str, spool: Path | None, environ: Mapping[str, str]) -> Path:
-    """Where records wait: ``?spool=``, else a folder in systemd's ``$STATE_DIRECTORY``.
+    """Where records wait: ``?spool=``, else a folder of the service's or the user's state.
+
+    The service's is systemd's ``$STATE_DIRECTORY``, the user's ``$XDG_STATE_HOME/edge-fer`` or
+    ``~/.local/state/edge-fer`` (XDG base directory specification).
 
     Raises:
-        ConfigError: neither is given.
+        ConfigError: neither is given, and there is no home.
     """
     if spool is not None:
         return spool
-    state = service_folder("STATE_DIRECTORY", environ)
+    state = service_folder("STATE_DIRECTORY", environ) or _state_of_the_user(environ)
     if state is None:
         raise ConfigError(
-            f"{redacted(address)!r} names no folder where records wait while the broker is away.",
-            f"Add ?spool=FOLDER: {redacted(address)}?spool=/var/lib/edge-fer/mqtt",
+            f"{without_password(address)!r} names no folder where records wait while the broker is "
+            "away.",
+            f"Add ?spool=FOLDER: {without_password(address)}?spool=/var/lib/edge-fer/mqtt",
         )
     parts = urlsplit(address)
     place = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{parts.hostname}-{parts.port or ''}{parts.path}")
     return state / f"mqtt-{place.strip('-')}"
+
+
+def _state_of_the_user(environ: Mapping[str, str]) -> Path | None:
+    given, home = Path(environ.get("XDG_STATE_HOME", "")), environ.get("HOME")
+    if given.is_absolute():  # the specification: ignore others
+        return given / "edge-fer"
+    return Path(home) / ".local" / "state" / "edge-fer" if home else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_fer.errors import DeviceError
-from edge_fer.sinks.home_assistant import Device, State, discovery
+from edge_fer.sinks.home_assistant import Device, State, config_topic, discovery
 from edge_fer.sinks.mqtt_link import Acknowledged, Connected, Link, Lost
 from edge_fer.sinks.spool import Spool, Spooled
 
@@ -86,6 +86,7 @@ class Session:
         self._after = 0
         self._heard_at = float("-inf")
         self._said: dict[str, Any] = {}
+        self._taken_back = False
         self._said_at = self._measured_at = float("-inf")
 
     def run(self) -> str:
@@ -155,6 +156,8 @@ class Session:
         return ""
 
     def _speak(self) -> None:
+        if self._traffic.state.counts_only and not self._taken_back:
+            self._take_back()
         if self._traffic.prefix is not None and not self._control:
             self._tell_home_assistant(self._traffic.prefix)
         while self._control and len(self._open) < self._window:
@@ -175,6 +178,16 @@ class Session:
         if not self._open:
             self._heard_at = time.monotonic()
         self._open[self._link.publish(topic, payload, qos=qos, retain=retain)] = number
+
+    def _take_back(self) -> None:
+        """Counts only: what the broker keeps about one face, perhaps of an earlier run, goes."""
+        self._taken_back = True
+        device, prefix = self._traffic.device, self._traffic.prefix
+        if prefix is not None:
+            self._control.append((config_topic(device, "expression", prefix), ""))
+        self._control.append((device.state, ""))
+        # The state is said anew, without it.
+        self._said, self._said_at = {}, float("-inf")
 
     def _tell_home_assistant(self, prefix: str) -> None:
         now = time.monotonic()

@@ -23,6 +23,7 @@ from itertools import chain
 from pathlib import Path
 
 from edge_fer.errors import DeviceError
+from edge_fer.sinks.budget import sync_cost
 
 __all__ = ["Spool", "Spooled"]
 
@@ -284,7 +285,7 @@ class Spool:
     def _account(self) -> None:
         """Count what the commit wrote; fold a long log into the file, which writes it again."""
         grown = self._wal_size()
-        self.bytes_written += grown - self._log_size
+        self.bytes_written += sync_cost(self._log_size, grown)
         self._log_size = grown
         if grown > _WAL_LIMIT:
             with self._guard("cannot be written"):

@@ -16,6 +16,7 @@ from time import monotonic
 from edge_fer.errors import DeviceError, EdgeFerError
 from edge_fer.files import sync_folder
 from edge_fer.records import Record
+from edge_fer.sinks.budget import sync_cost
 from edge_fer.sinks.tables import agree, forget, insert, seconds_written, transaction
 
 __all__ = ["SqliteWriter"]
@@ -123,6 +124,8 @@ class SqliteWriter:
             return
         try:
             self.sync()
+            with suppress(OSError):  # the last one to close it empties the log
+                self.bytes_written += self._bytes_to_move()
         finally:
             self._closed = True
             self._let_go()
@@ -210,7 +213,7 @@ class SqliteWriter:
     def _tidy(self, connection: sqlite3.Connection) -> None:
         """Count what the log has grown by, and empty it into the file when it is long."""
         size = self._log_bytes()
-        self.bytes_written += max(0, size - self._log_size)
+        self.bytes_written += sync_cost(self._log_size, size)
         self._log_size = size
         if size < _CHECKPOINT_BYTES:
             return

@@ -469,6 +469,89 @@ def test_without_a_folder_to_wait_in_it_is_refused(tmp_path: Path) -> None:
         assert list(tmp_path.glob("mqtt-127.0.0.1-*-a-b/spool.sqlite"))
 
 
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({"HOME": "{}"}, ".local/state/edge-fer"),
+        ({"HOME": "{}", "XDG_STATE_HOME": "relative"}, ".local/state/edge-fer"),
+        ({"HOME": "/nowhere", "XDG_STATE_HOME": "{}/x"}, "x/edge-fer"),
+        ({"HOME": "/nowhere", "STATE_DIRECTORY": "{}/service"}, "service"),
+    ],
+)
+def test_a_short_address_is_enough(tmp_path: Path, environ: dict[str, str], folder: str) -> None:
+    there = {key: value.format(tmp_path) for key, value in environ.items()}
+    with closing(MqttWriter("mqtt://127.0.0.1:1", environ=there, warn=ignore)):
+        assert (tmp_path / folder / "mqtt-127.0.0.1-1" / "spool.sqlite").exists()
+
+
+def minute(seq: int) -> Record:
+    return Record.of(
+        {
+            "schema": "edge-fer/aggregate/1",
+            "seq": seq,
+            "faces": 90,
+            "mean_faces": 1.5,
+            "expressions": {"anger": 60, "unknown": 30},
+        }
+    )
+
+
+@needs_mosquitto
+def test_with_counts_only_the_broker_forgets_what_it_kept_about_a_face(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker:
+        with closing(connect(broker.port, tmp_path / "a", discovery="homeassistant")) as writer:
+            writer.write([record(0, "anger")])
+            with Listener(broker.port) as before:
+                wait_for(lambda: b"anger" in (before.last("/state") or b""), "a state")
+                wait_for(lambda: before.last("expression/config"), "the sensor")
+        with (
+            Listener(broker.port) as during,
+            closing(connect(broker.port, tmp_path / "a", discovery="homeassistant")) as writer,
+        ):
+            wait_for(lambda: during.last("expression/config"), "what the broker kept")
+            writer.write([minute(1)])
+            wait_for(lambda: during.last("expression/config") == b"", "taken back")
+            wait_for(lambda: b"faces" in (during.last("/state") or b""), "the counts' state")
+            wait_for(lambda: writer.backlog == 0, "delivered")
+        with Listener(broker.port) as after:
+            wait_for(lambda: after.last("availability"), "what the broker keeps")
+            wait_for(lambda: after.last("/state"), "a state")
+            wait_for(lambda: configs(after) == 2, "two sensors")
+            assert json.loads(after.last("/state") or b"") == {"faces": 1.5, "unknown_rate": 33}
+            kept = {topic for topic, _, _ in after.messages if topic.endswith("/config")}
+            assert {topic.split("/")[-2] for topic in kept} == {"faces", "unknown_rate"}
+
+
+@needs_mosquitto
+def test_without_discovery_a_state_of_an_earlier_run_goes(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker:
+        with closing(connect(broker.port, tmp_path / "a", discovery="homeassistant")) as writer:
+            writer.write([record(0, "anger")])
+            with Listener(broker.port) as before:
+                wait_for(lambda: b"anger" in (before.last("/state") or b""), "a state")
+        with (
+            Listener(broker.port) as during,
+            closing(connect(broker.port, tmp_path / "a")) as writer,
+        ):
+            wait_for(lambda: during.last("/state"), "what the broker kept")
+            writer.write([minute(1)])
+            wait_for(lambda: during.last("/state") == b"", "taken back")
+
+
+@needs_mosquitto
+def test_close_leaves_a_broker_that_does_not_answer_in_time(tmp_path: Path) -> None:
+    with Mosquitto(tmp_path) as broker, Cable(broker.port) as cable:
+        writer = connect(cable.port, tmp_path / "spool")
+        wait_for(lambda: writer.status()["state"] == "connected", "connected")
+        cable.deaf = True
+        writer.write([record(0)])
+        writer.sync()
+        began = time.monotonic()
+        writer.close()
+        # Of the 3.5 s that a delivery has for its end.
+        assert time.monotonic() - began < 3.2
+
+
 def test_a_password_in_the_address_works_is_hidden_and_warned_about(tmp_path: Path) -> None:
     told: list[str] = []
     uri = f"mqtt://me:hunter2@127.0.0.1:{free_port()}/t?spool={tmp_path}"

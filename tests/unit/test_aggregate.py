@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from edge_fer.aggregate import Aggregator
 from edge_fer.records import AGGREGATE, Record, Recorder
@@ -54,7 +55,7 @@ def test_the_record_is_the_published_one() -> None:
         "t_ns": START,
         "source": "cam",
         "model": "0123456789ab",
-        "seconds": 60,
+        "seconds": 59.9,
         "partial": False,
         "frames": 4,
         "frames_with_faces": 3,
@@ -112,3 +113,78 @@ def test_a_source_that_begins_anew_begins_a_minute() -> None:
 
 def test_nothing_seen_nothing_said() -> None:
     assert run([]) == []
+
+
+def test_a_minute_says_how_much_of_it_there_was() -> None:
+    (record,) = run([seen(second) for second in range(12)])
+    assert (record.document["seconds"], record.document["partial"]) == (11, True)
+    first, *_ = run([*(seen(second) for second in range(12)), seen(3 * 3600)])
+    assert (first.document["seconds"], first.document["partial"]) == (11, True)
+    # It came late: the camera was away at the minute's beginning.
+    _, second = run([seen(0), *(seen(60 + second) for second in range(20, 60))])
+    assert (second.document["seconds"], second.document["partial"]) == (39, True)
+    whole, _ = run([*(seen(second + 0.3) for second in range(60)), seen(61)])
+    assert (whole.document["seconds"], whole.document["partial"]) == (59, False)
+    slow, _ = run([seen(0), seen(20), seen(40), seen(60)])
+    assert (slow.document["seconds"], slow.document["partial"]) == (40, False)
+
+
+class Clocks:
+    """Both clocks of a machine, and an aggregator that reads them."""
+
+    def __init__(self) -> None:
+        self.passed_s = 0.0
+        self.noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
+        recorder = Recorder("0" * 64, now=lambda: self.noon + timedelta(seconds=self.passed_s))
+        self.aggregator = Aggregator(recorder, clock=self.now)
+
+    def now(self) -> int:
+        return START + int(self.passed_s * SECOND)
+
+    def add(self, second: float, late_s: float = 0.0) -> Record | None:
+        self.passed_s = second + late_s
+        return self.aggregator.add(seen(second))
+
+    def tick(self, second: float) -> Record | None:
+        self.passed_s = second
+        return self.aggregator.tick(self.now())
+
+
+def wall(record: Record | None) -> str:
+    assert record is not None
+    return str(record.document["wall_time"])
+
+
+def test_the_wall_clock_is_read_for_the_end_of_the_minute() -> None:
+    clocks = Clocks()
+    for second in range(11):
+        assert clocks.add(second) is None
+    assert wall(clocks.add(3 * 3600.0)) == "2026-05-01T12:01:00.000Z"
+    clocks.passed_s += 20  # a run that ends in the middle of a minute
+    assert wall(clocks.aggregator.flush()) == "2026-05-01T15:00:20.000Z"
+
+
+def test_a_minute_ends_without_a_frame() -> None:
+    clocks = Clocks()
+    assert clocks.tick(500) is None  # nothing has begun
+    for second in range(11):
+        clocks.add(second)
+    assert clocks.tick(59) is None
+    assert clocks.tick(60.9) is None  # a frame of this minute may still be on its way
+    record = clocks.tick(61)
+    assert wall(record) == "2026-05-01T12:01:00.000Z"
+    assert record is not None
+    assert (record.document["frames"], record.document["partial"]) == (11, True)
+    assert clocks.tick(3600) is None
+    assert clocks.add(7200) is None
+    later = clocks.tick(7262)
+    assert later is not None
+    assert later.document["t_ns"] == START + 7200 * SECOND
+
+
+def test_a_camera_with_a_clock_of_its_own_ends_its_minutes_by_ours() -> None:
+    clocks = Clocks()
+    for second in range(11):
+        clocks.add(second, late_s=1000)
+    assert clocks.tick(1059) is None
+    assert wall(clocks.tick(1061)) == "2026-05-01T12:17:40.000Z"

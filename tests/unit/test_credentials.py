@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_fer.credentials import redacted, secret
+from edge_fer.credentials import secret, without_password
 from edge_fer.errors import ConfigError
 
 
@@ -52,4 +52,4 @@ def test_a_name_is_no_path(name: str) -> None:
     ],
 )
 def test_a_password_is_hidden(uri: str, shown: str) -> None:
-    assert redacted(uri) == shown
+    assert without_password(uri) == shown

@@ -34,10 +34,26 @@ def test_the_unknown_rate_is_of_the_last_200_faces() -> None:
     assert state.document["unknown_rate"] == 25
 
 
+def counts(faces: int, mean: float, **expressions: int) -> dict[str, Any]:
+    return {
+        "schema": "edge-fer/aggregate/1",
+        "faces": faces,
+        "mean_faces": mean,
+        "expressions": expressions,
+    }
+
+
 def test_counts_of_a_minute_say_nothing_about_one_face() -> None:
     state = State()
-    state.see({"schema": "edge-fer/aggregate/1", "faces": 120, "expressions": {"anger": 120}})
-    assert state.document == {}
+    assert not state.counts_only
+    state.see(observation(("anger", 40.0)))
+    state.see(counts(120, 1.96, anger=90, unknown=30))
+    assert state.counts_only
+    assert state.document == {"faces": 2.0, "unknown_rate": 25}
+    state.see(counts(0, 0.0))
+    assert state.document == {"faces": 0.0}
+    state.see({"schema": "edge-fer/another/1"})
+    assert state.counts_only
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer.records import Record, Recorder, boot_id, clock_ok
 from edge_fer.sinks import open_writer
+from edge_fer.sinks.budget import sync_cost
 from edge_fer.sinks.delivery import Delivery
 from edge_fer.sinks.jsonl import JsonlWriter
 from edge_fer.types import Box, Expression, Face, Observation, ObservedFace
@@ -308,24 +310,83 @@ def test_two_writers_keep_their_lines_whole(tmp_path: Path) -> None:
     other.close()
 
 
-def test_a_pipe_is_written_to_and_its_end_is_said(tmp_path: Path) -> None:
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    read: list[bytes] = []
+    return path
 
-    def reader() -> None:
-        with path.open("rb") as pipe:
-            read.append(pipe.readline())
 
-    thread = threading.Thread(target=reader)
-    thread.start()
-    writer = JsonlWriter(path, rotate=1000)
+def reader(pipe: Path) -> int:
+    """Open before there is a writer; reading it never waits."""
+    return os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def test_a_pipe_is_written_to_and_its_end_is_said(pipe: Path) -> None:
+    there = reader(pipe)
+    writer = JsonlWriter(pipe, rotate=1000)
     writer.write(records(1))
     writer.sync()
-    thread.join(20)
-    assert json.loads(read[0])["seq"] == 0
+    assert json.loads(os.read(there, 10_000))["seq"] == 0
+    assert writer.bytes_written == 0  # it is on no disk
+    os.close(there)
     with pytest.raises(DeviceError, match="Broken pipe"):
         writer.write(records(1))
+    with pytest.raises(DeviceError, match="nobody reads"):
+        writer.write(records(1))
+    there = reader(pipe)  # it comes back
+    writer.write(records(1))
+    assert json.loads(os.read(there, 10_000))["seq"] == 0
+    os.close(there)
+    writer.close()
+
+
+def test_a_pipe_without_a_reader_is_refused_at_once(pipe: Path) -> None:
+    with pytest.raises(DeviceError, match="is a pipe that nobody reads") as caught:
+        JsonlWriter(pipe)
+    assert caught.value.remedy == f"Start its reader: cat {pipe}"
+
+
+def test_a_full_pipe_keeps_nobody_waiting_and_what_fits_comes_in_order(pipe: Path) -> None:
+    there = reader(pipe)
+    fcntl.fcntl(there, fcntl.F_SETPIPE_SZ, 4096)
+    delivery = Delivery(
+        Recorder(SHA), [open_writer(f"jsonl:{pipe}")], live=True, queue=20, commit_interval_s=0
+    )
+    count = 0
+    # The thread hangs in a write when the queue stays full: emit has returned every time.
+    while not delivery.status()["sinks"][0]["dropped"]:
+        delivery.emit(SEEN)
+        count += 1
+        assert count < 100_000
+    data, give_up = b"", monotonic() + 20
+    while delivery.status()["sinks"][0]["queued"] or b"\n" not in data[-1:]:
+        assert monotonic() < give_up
+        with suppress(BlockingIOError):
+            data += os.read(there, 65536)
+    delivery.close()
+    with suppress(BlockingIOError):
+        data += os.read(there, 65536)
+    os.close(there)
+    seqs = [json.loads(line)["seq"] for line in data.splitlines()]
+    assert seqs == sorted(set(seqs))
+    assert len(seqs) == count - delivery.status()["sinks"][0]["dropped"]
+
+
+def test_what_a_sync_costs_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("x" * 99 + "\n")
+    writer = JsonlWriter(path, rotate=100_000)
+    costs = []
+    for _ in range(50):
+        before = path.stat().st_size
+        counted = writer.bytes_written
+        writer.write(records(2))
+        writer.sync()
+        writer.sync()  # nothing is left to be synced
+        costs.append(writer.bytes_written - counted)
+        assert costs[-1] == sync_cost(before, path.stat().st_size)
+    assert min(costs) == 3 * 4096
     writer.close()
 
 

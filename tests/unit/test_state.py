@@ -154,3 +154,46 @@ def test_old_states_are_not_left_over(tmp_path: Path) -> None:
         state.settle()
     state.close()
     assert os.listdir(tmp_path) == ["state.json"]  # noqa: PTH208
+
+
+def test_what_a_day_has_used_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    state = State(path, every_s=60)
+    assert state.budget == {}
+    used = {"used": 5}
+    state.keep_budget = lambda: used
+    turn(state, 1, uptime_s=0.0)
+    turn(state, 2, uptime_s=60.0)
+    state.settle()
+    assert json.loads(path.read_text())["budget"] == {"used": 5}
+    used["used"] = 9
+    state.close()
+    again = State(path)
+    assert again.budget == {"used": 9}
+    # Killed now, before anybody has asked for more: it is still there.
+    assert State(path).budget == {"used": 9}
+    again.close()
+
+
+@pytest.mark.parametrize("budget", ["", ', "budget": 7', ', "budget": null'])
+def test_a_state_without_a_budget_is_used(tmp_path: Path, budget: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(
+        '{"schema": "edge-fer/state/1", "next_seq": 8, "starts": 1, "frames": 1, "faces": 0, '
+        f'"observations": 1, "uptime_s": 1{budget}}}'
+    )
+    state = State(path)
+    assert (state.budget, state.first_seq, state.problem) == ({}, 8, "")
+    state.close()
+
+
+def test_it_says_what_it_costs_and_writes_every_five_minutes(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.json")
+    for minute in range(61):
+        turn(state, minute, uptime_s=60.0 * minute)
+        state.settle()
+    assert state.bytes_written == 13 * 20_000  # at the start, and twelve times in the hour
+    state.close()
+    nowhere = State()
+    nowhere.close()
+    assert nowhere.bytes_written == 0
