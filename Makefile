@@ -16,7 +16,7 @@ demo: $(DEVICE)/ready
 	@echo "Wrote demo/report.html and demo/annotated.png"
 
 test: $(BUILD)/ready
-	$(BUILD)/bin/python -m pytest $(PYTEST)
+	$(BUILD)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 lint: $(BUILD)/ready
 	$(BUILD)/bin/ruff format --check .

@@ -388,11 +388,12 @@ def test_a_broker_that_does_not_take_our_topic_is_said_and_nothing_is_lost(tmp_p
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (f"mqtt://127.0.0.1:{free_port()}", "refused"),
+        ("mqtt://127.0.0.1:PORT", "refused"),
         ("mqtt://no-such-host.invalid", "unknown"),
     ],
 )
 def test_a_broker_that_is_not_there_is_said(tmp_path: Path, address: str, words: str) -> None:
+    address = address.replace("PORT", str(free_port()))
     with closing(MqttWriter(address, spool=tmp_path, warn=ignore)) as writer:
         writer.write([record(0)])
         writer.sync()
