@@ -5,7 +5,7 @@ EdgeFerError            70  internal
 ├── DataError            2  data          a file of pictures or labels that cannot be used
 ├── MissingExtra         3  missing_extra a package that is not installed
 ├── DeviceError          4  device        camera, disk, broker, accelerator or network not there
-│   └── CameraAway                        a live camera gives no frame now; it is being reopened
+│   └── CameraAway       4  device        a live camera gives no frame now; it is being reopened
 ├── ModelError           5  model         no model, truncated, or a contract that cannot be honoured
 ├── BudgetMissed         6  budget        an accuracy or latency budget was not met
 └── Interrupted          7  interrupted   stopped by the user, with a partial result
