@@ -51,7 +51,8 @@ from peers.vicksam import read
 from shipped import fill_in, table
 
 BEGIN, END = "<!-- end-to-end -->", "<!-- /end-to-end -->"
-OURS, UNTRACKED, STACK, FER = "edge-fer run", "edge-fer run --no-track", "the stack", "PyPI fer"
+OURS, UNTRACKED = "edge-fer run", "edge-fer run --no-track"
+STACK, FER = "a plain loop of YuNet and vicksam/fer-model", "PyPI fer"
 _SIZE = (640, 480)
 _FRAME_NS = 33_333_333
 _ROUNDS = 5
