@@ -11,7 +11,14 @@ from typing import IO
 
 from edge_fer.errors import DeviceError
 
-__all__ = ["atomic_write", "service_folder", "sync_folder", "write_bytes", "write_text"]
+__all__ = [
+    "atomic_write",
+    "service_file",
+    "service_folder",
+    "sync_folder",
+    "write_bytes",
+    "write_text",
+]
 
 
 @contextmanager
@@ -78,6 +85,23 @@ def service_folder(variable: str, environ: Mapping[str, str] = os.environ) -> Pa
     # Several are separated by colons; the first is ours.
     first = environ.get(variable, "").partition(":")[0]
     return Path(first) if first else None
+
+
+def service_file(
+    setting: str, variable: str, name: str, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """A file that a service keeps: where the setting says, else in its own folder, else nowhere.
+
+    Args:
+        setting: a path; empty: not set.
+        variable: as for :func:`service_folder`.
+        name: of the file in that folder.
+        environ: as for :func:`service_folder`.
+    """
+    if setting:
+        return Path(setting)
+    folder = service_folder(variable, environ)
+    return None if folder is None else folder / name
 
 
 def _not_written(path: Path, err: OSError) -> DeviceError:

@@ -7,12 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edge_fer.classifier import Classifier
+from edge_fer.gate import QualityGate
 from edge_fer.preprocess import crop
+from edge_fer.smoothing import Smoother
 from edge_fer.tracking import Tracker
 from edge_fer.types import (
     Camera,
@@ -24,10 +26,6 @@ from edge_fer.types import (
     ObservedFace,
     Sink,
 )
-
-if TYPE_CHECKING:
-    from edge_fer.gate import QualityGate
-    from edge_fer.smoothing import Smoother
 
 __all__ = ["STAGES", "Pipeline", "Sight", "look"]
 

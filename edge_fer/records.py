@@ -16,7 +16,7 @@ from typing import Any
 
 from edge_fer.types import Observation, ObservedFace
 
-__all__ = ["AGGREGATE", "OBSERVATION", "Record", "Recorder", "boot_id", "clock_ok"]
+__all__ = ["AGGREGATE", "OBSERVATION", "Record", "Recorder", "boot_id", "clock_ok", "wall_text"]
 
 OBSERVATION = "edge-fer/observation/1"
 AGGREGATE = "edge-fer/aggregate/1"
@@ -115,7 +115,7 @@ class Recorder:
                 "run": self.run,
                 "seq": seq,
                 "t_ns": t_ns,
-                "wall_time": then.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "wall_time": wall_text(then),
                 "clock_ok": self._clock_ok(now),
                 **content,
             }
@@ -126,6 +126,11 @@ class Recorder:
         if abs(now - self._asked) >= timedelta(seconds=1):
             self._asked, self._trusted = now, clock_ok(now)
         return self._trusted
+
+
+def wall_text(time: datetime) -> str:
+    """A time of day in UTC as every document has it: ISO 8601, milliseconds, ``Z``."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def boot_id() -> str | None:

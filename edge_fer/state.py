@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_fer.errors import DeviceError
-from edge_fer.files import service_folder, write_text
+from edge_fer.files import service_file, write_text
 
 __all__ = ["STATE", "Counters", "State", "default_path"]
 
@@ -42,10 +42,7 @@ def default_path(setting: str = "", environ: Mapping[str, str] = os.environ) -> 
         setting: ``state_file``; empty: not set.
         environ: with systemd's ``STATE_DIRECTORY`` where the unit has one.
     """
-    if setting:
-        return Path(setting)
-    folder = service_folder("STATE_DIRECTORY", environ)
-    return None if folder is None else folder / "state.json"
+    return service_file(setting, "STATE_DIRECTORY", "state.json", environ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 
 from edge_fer import __version__
 from edge_fer.errors import DeviceError
-from edge_fer.files import service_folder
+from edge_fer.files import service_file
 from edge_fer.machine import Reading, alive, boottime_ns, rss_mb
-from edge_fer.records import boot_id, clock_ok
+from edge_fer.records import boot_id, clock_ok, wall_text
 
 __all__ = [
     "STATUS",
@@ -46,10 +46,7 @@ def default_path(setting: str = "", environ: Mapping[str, str] = os.environ) -> 
         setting: ``status_file``; empty: not set.
         environ: with systemd's ``RUNTIME_DIRECTORY`` where the unit has one.
     """
-    if setting:
-        return Path(setting)
-    folder = service_folder("RUNTIME_DIRECTORY", environ)
-    return None if folder is None else folder / "status.json"
+    return service_file(setting, "RUNTIME_DIRECTORY", "status.json", environ)
 
 
 class Latency:
@@ -118,7 +115,7 @@ class Status:
         """Remember the last thing that went wrong, and when."""
         self._error = {
             "message": message,
-            "wall_time": _stamp(self._now()),
+            "wall_time": wall_text(self._now()),
             "t_boot_ns": self._clock(),
         }
 
@@ -143,7 +140,7 @@ class Status:
             "pid": os.getpid(),
             "boot_id": self._boot_id,
             "t_boot_ns": self._clock(),
-            "wall_time": _stamp(wall),
+            "wall_time": wall_text(wall),
             "clock_ok": clock_ok(wall),
             **{key: parts.get(key) for key in PARTS},
             **counts,
@@ -286,10 +283,6 @@ def read_status(
         why = f"The service (process {pid}) has said nothing for {age:.0f} s."
         remedy = _RESTART
     return Report(path=path, document=document, age_s=age, running=not why, why=why, remedy=remedy)
-
-
-def _stamp(now: datetime) -> str:
-    return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 _START = "sudo systemctl start edge-fer; what it said: journalctl -u edge-fer -n 50"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any, Literal, Protocol
 
@@ -15,6 +14,7 @@ from edge_fer.cameras.lazy import LazyFrame
 from edge_fer.cameras.orientation import UPRIGHT, Orientation
 from edge_fer.cameras.v4l2_nodes import Claim, claim
 from edge_fer.errors import DataError, DeviceError, EdgeFerError
+from edge_fer.quiet import hushed_opencv
 from edge_fer.types import Frame, Image
 
 __all__ = ["Capture", "PixelFormat", "V4l2Camera"]
@@ -119,7 +119,7 @@ class V4l2Camera:
         self._claim = claim(device)
         self._node = self._claim.node
         try:
-            with _silent():
+            with hushed_opencv():
                 self._video = capture(str(self._node.path), cv2.CAP_V4L2)
                 self._negotiate(self._video, format)
         except BaseException:
@@ -145,7 +145,7 @@ class V4l2Camera:
         if self._closed or self._video is None:
             raise EdgeFerError(f"The camera {self.source} was closed.")
         try:
-            with _silent():
+            with hushed_opencv():
                 there, data = self._video.read()
         except cv2.error as err:
             raise self._lost() from err
@@ -171,7 +171,7 @@ class V4l2Camera:
         """Let go of the camera. Calling it twice is fine."""
         self._closed = True
         if self._video is not None:
-            with _silent():
+            with hushed_opencv():
                 self._video.release()
         self._claim.close()
 
@@ -274,15 +274,3 @@ def _decoded(coded: Image, flags: int) -> Image | None:
     except cv2.error:
         return None
     return None if picture is None else np.asarray(picture, np.uint8)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep OpenCV from writing to stderr; what is wrong, we say ourselves."""
-    # OpenCV 4.13 moved it from cv2 into cv2.utils.logging.
-    set_level: Any = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    before = set_level(0)  # LOG_LEVEL_SILENT
-    try:
-        yield
-    finally:
-        set_level(before)
