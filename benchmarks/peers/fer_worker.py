@@ -36,7 +36,7 @@ class Worker:
         self._module: Any = importlib.import_module("fer.fer")
         # Its face boxes grow by offsets before cropping; a row already is the whole crop.
         self._fer: Any = self._module.FER(offsets=(0, 0))
-        self._whole: Any = self._module.FER()
+        self._whole: Any = None  # with its own offsets; made where whole pictures are asked for
         self._rows: list[Any] = []
         self._tap()
 
@@ -99,6 +99,7 @@ class Worker:
 
     def frames(self, frames: str) -> dict[str, Any]:
         """Nanoseconds and faces of each whole picture, by its defaults."""
+        self._whole = self._whole or self._module.FER()
         spent, faces = [], []
         for picture in self._numpy.load(frames, mmap_mode="r"):
             began = perf_counter_ns()
