@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from edge_fer.evaluation.drop import ClassDrop
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.latency import StageTimes
+from edge_fer_bench.svg import rect, signed, svg, text, ticks
 
 __all__ = ["class_drops", "histogram", "stage_bars", "time_line"]
 
@@ -31,15 +32,15 @@ def stage_bars(stages: dict[str, StageTimes], width: int = 928) -> Markup:
         y = top + i * _ROW
         p50, p90, p99 = (scale * (v or 0.0) for v in (times.p50, times.p90, times.p99))
         parts += [
-            _text(left - 12, y + 15, name, "end strong" if name == "total" else "end"),
-            _rect("track", left, y + 3, width - left - right),
-            _rect("bar total" if name == "total" else "bar", left, y + 3, p50),
+            text(left - 12, y + 15, name, "end strong" if name == "total" else "end"),
+            rect("track", left, y + 3, width - left - right),
+            rect("bar total" if name == "total" else "bar", left, y + 3, p50),
             f'<path class="whisker" d="M{left + p50:.1f} {y + 11}H{left + p99:.1f}'
             f'M{left + p90:.1f} {y + 7}v8M{left + p99:.1f} {y + 4}v14"/>',
-            _text(width - right + 12, y + 15, f"{times.p50:.2f} ms", "strong"),
+            text(width - right + 12, y + 15, f"{times.p50:.2f} ms", "strong"),
         ]
     label = "Median time per stage with 90th and 99th percentile"
-    return _svg(width, top + len(rows) * _ROW, parts, label)
+    return svg(width, top + len(rows) * _ROW, parts, label)
 
 
 def histogram(totals_ms: Sequence[float], total: StageTimes, width: int = 456) -> Markup:
@@ -64,15 +65,15 @@ def histogram(totals_ms: Sequence[float], total: StageTimes, width: int = 456) -
         side = "end" if x > width - 90 else ""
         parts += [
             f'<path class="marker" d="M{x:.1f} {top - 4 - 13 * row}V{height - bottom}"/>',
-            _text(
+            text(
                 x + (-4 if side else 4), top - 6 - 13 * row, f"{name} {value:.1f}", f"small {side}"
             ),
         ]
     parts += [
-        _text(left, height - 10, f"{low:.1f} ms", "small"),
-        _text(width - left, height - 10, f"{high:.1f} ms", "small end"),
+        text(left, height - 10, f"{low:.1f} ms", "small"),
+        text(width - left, height - 10, f"{high:.1f} ms", "small end"),
     ]
-    return _svg(width, height, parts, "Distribution of the time per frame")
+    return svg(width, height, parts, "Distribution of the time per frame")
 
 
 def time_line(
@@ -91,17 +92,17 @@ def time_line(
         points.append(f"{x:.1f},{y:.1f}")
     middle = height - bottom - (total.p50 or 0.0) * up
     parts = []
-    for value in _ticks(reach):
+    for value in ticks(reach):
         y = height - bottom - value * up
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{width - 8}"/>')
-        parts.append(_text(left - 6, y + 4, f"{value:g}", "small end"))
+        parts.append(text(left - 6, y + 4, f"{value:g}", "small end"))
     parts += [
         f'<polyline class="line" points="{" ".join(points)}"/>',
         f'<path class="marker" d="M{left} {middle:.1f}H{width - 8}"/>',
-        _text(left, height - 10, "0 s", "small"),
-        _text(width - 8, height - 10, f"{at_s[-1]:.1f} s", "small end"),
+        text(left, height - 10, "0 s", "small"),
+        text(width - 8, height - 10, f"{at_s[-1]:.1f} s", "small end"),
     ]
-    return _svg(width, height, parts, "Time per frame over the run")
+    return svg(width, height, parts, "Time per frame over the run")
 
 
 def class_drops(
@@ -118,8 +119,8 @@ def class_drops(
     parts = [
         f'<path class="axis" d="M{zero:.1f} {top}V{height - bottom}"/>',
         f'<path class="limit" d="M{edge:.1f} {top}V{height - bottom}"/>',
-        _text(edge, height - 8, f"limit \u2212{limit:g}", "small middle"),
-        _text(zero, height - 8, "0", "small middle"),
+        text(edge, height - 8, f"limit \u2212{limit:g}", "small middle"),
+        text(zero, height - 8, "0", "small middle"),
     ]
     for i, (label, c) in enumerate(rows):
         y, drop = top + i * _ROW, c.drop_points or 0.0
@@ -129,40 +130,10 @@ def class_drops(
         few = ", too few" if c.n < MIN_CLASS_ROWS else ""
         before, after = 100 * (c.reference_recall or 0.0), 100 * (c.quantised_recall or 0.0)
         parts += [
-            _text(0, y + 15, label, "strong"),
-            _text(left - 16, y + 15, f"n {c.n:,}{few}", "small end"),
-            _rect(kind, x, y + 3, wide),
-            _text(width - right + 20, y + 15, f"{_signed(-drop)} points", "strong"),
-            _text(width, y + 15, f"{before:.1f} % \u2192 {after:.1f} %", "end"),
+            text(0, y + 15, label, "strong"),
+            text(left - 16, y + 15, f"n {c.n:,}{few}", "small end"),
+            rect(kind, x, y + 3, wide),
+            text(width - right + 20, y + 15, f"{signed(-drop)} points", "strong"),
+            text(width, y + 15, f"{before:.1f} % \u2192 {after:.1f} %", "end"),
         ]
-    return _svg(width, height, parts, "Recall lost or won per class")
-
-
-def _ticks(reach: float) -> list[float]:
-    step = 10.0 ** np.floor(np.log10(max(reach, 1e-3)))
-    for factor in (0.25, 0.5, 1, 2):
-        if reach / (step * factor) <= 5:
-            step *= factor
-            break
-    return [float(v) for v in np.arange(0, reach, step)]
-
-
-def _signed(value: float) -> str:
-    text = f"{value:+.1f}".replace("-", "\u2212")
-    return "0.0" if text in ("+0.0", "\u22120.0") else text
-
-
-def _rect(kind: str, x: float, y: float, wide: float) -> str:
-    return (
-        f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{max(1.5, wide):.1f}" '
-        'height="16" rx="2"/>'
-    )
-
-
-def _text(x: float, y: float, words: str, kind: str = "") -> str:
-    return f'<text class="{kind.strip()}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
-
-
-def _svg(width: int, height: float, parts: Sequence[str], label: str) -> Markup:
-    head = f'<svg viewBox="0 0 {width} {height:g}" role="img" aria-label="{escape(label)}">'
-    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704 - words are escaped above
+    return svg(width, height, parts, "Recall lost or won per class")

@@ -18,7 +18,8 @@ from edge_fer.files import write_bytes, write_text
 from edge_fer.types import Image
 from edge_fer_bench import charts
 from edge_fer_bench.report import BenchmarkReport
-from edge_fer_bench.verdict import NOT_MEASURED, judge, p_value, points, recorded_words
+from edge_fer_bench.section import points
+from edge_fer_bench.verdict import NOT_MEASURED, judge, p_value, recorded_words
 
 __all__ = ["page", "prepare_folder", "write_report"]
 

@@ -14,7 +14,8 @@ from rich.text import Text
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.report import BenchmarkReport
-from edge_fer_bench.verdict import judge, p_value, points, recorded_words
+from edge_fer_bench.section import points
+from edge_fer_bench.verdict import judge, p_value, recorded_words
 
 __all__ = ["render"]
 

@@ -9,6 +9,7 @@ from typing import Literal
 from edge_fer.contract import Metric
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.report import BenchmarkReport
+from edge_fer_bench.section import points
 
 __all__ = [
     "NOT_MEASURED",
@@ -17,7 +18,6 @@ __all__ = [
     "judge",
     "measured_words",
     "p_value",
-    "points",
     "recorded_words",
 ]
 
@@ -93,12 +93,6 @@ def recorded_words(metric: Metric) -> str:
 def p_value(p: float) -> str:
     """``p = 0.33`` or ``p < 0.001``."""
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
-
-
-def points(value: float, digits: int = 2) -> str:
-    """A number with a real minus sign, and no minus before zero."""
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
 
 
 def _first(report: BenchmarkReport) -> tuple[State, str, str]:
