@@ -88,17 +88,25 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    usual_files: bool = True,
+) -> Settings:
     """Merge all levels; a level's None means that it does not say.
 
     Args:
-        file: a TOML file; None looks in the usual two places.
+        file: a TOML file.
         overrides: from the command line.
+        usual_files: without a file, look for one in the usual two places.
 
     Raises:
         ConfigError: a file that cannot be read, an unknown key at any level, a wrong value.
     """
-    path = file or next((p for p in _usual_files() if _is_there(p)), None)
+    path = file
+    if path is None and usual_files:
+        path = next((p for p in _usual_files() if _is_there(p)), None)
     stated = {} if path is None else _read(path)
     for key in stated:
         _known(key, f"{path}: {key}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from edge_fer.evaluation.drop import ClassDrop
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
@@ -18,6 +19,7 @@ from edge_fer_bench.svg import rect, signed, svg, text, ticks
 
 __all__ = ["class_drops", "histogram", "stage_bars", "time_line"]
 
+Floats = NDArray[np.floating]
 _ROW = 30
 
 
@@ -43,7 +45,7 @@ def stage_bars(stages: dict[str, StageTimes], width: int = 928) -> Markup:
     return svg(width, top + len(rows) * _ROW, parts, label)
 
 
-def histogram(totals_ms: Sequence[float], total: StageTimes, width: int = 456) -> Markup:
+def histogram(totals_ms: Floats, total: StageTimes, width: int = 456) -> Markup:
     """How often a frame took how long; the slowest half percent is counted in the last bar."""
     height, left, bottom, top = 196, 8, 28, 30
     low = float(np.min(totals_ms))
@@ -76,18 +78,16 @@ def histogram(totals_ms: Sequence[float], total: StageTimes, width: int = 456) -
     return svg(width, height, parts, "Distribution of the time per frame")
 
 
-def time_line(
-    at_s: Sequence[float], totals_ms: Sequence[float], total: StageTimes, width: int = 456
-) -> Markup:
+def time_line(at_s: Floats, totals_ms: Floats, total: StageTimes, width: int = 456) -> Markup:
     """Time per frame over the run: where there are more frames than columns, the slowest shows."""
     height, left, bottom, top = 196, 34, 28, 14
-    reach = max(totals_ms) * 1.05
+    reach = float(totals_ms.max()) * 1.05
     columns = min(len(totals_ms), 220)
-    across = (width - left - 8) / max(1e-9, at_s[-1])
+    across = (width - left - 8) / max(1e-9, float(at_s[-1]))
     up = (height - bottom - top) / reach
     points = []
     for block in np.array_split(np.arange(len(totals_ms)), columns):
-        slowest = max(block, key=lambda i: totals_ms[i])
+        slowest = block[totals_ms[block].argmax()]
         x, y = left + at_s[slowest] * across, height - bottom - totals_ms[slowest] * up
         points.append(f"{x:.1f},{y:.1f}")
     middle = height - bottom - (total.p50 or 0.0) * up

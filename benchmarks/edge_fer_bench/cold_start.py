@@ -53,7 +53,7 @@ class ColdStart:
 
 
 def measure_cold_start(
-    settings: Mapping[str, str],
+    settings: Mapping[str, Any],
     *,
     runs: int = 3,
     budget_s: float = 15.0,
@@ -63,7 +63,7 @@ def measure_cold_start(
     """Start fresh processes and time them.
 
     Args:
-        settings: model, source, detector, backend and threads, for :func:`main`.
+        settings: of :class:`edge_fer.config.Settings`, those that are not the defaults.
         runs: how many starts, at least one.
         budget_s: no further start once this many seconds are spent.
         program: what is started; the settings go to it as one JSON argument.
@@ -125,7 +125,7 @@ def main(argument: str) -> int:
     """The timed process: one frame from nothing, and a JSON line with its parts in ms.
 
     Args:
-        argument: JSON with model, source, detector, backend and threads.
+        argument: the settings as a JSON object.
     """
     started = perf_counter()
     from edge_fer.assemble import build
@@ -135,7 +135,7 @@ def main(argument: str) -> int:
     imported = perf_counter()
     given = json.loads(argument)
     try:
-        pipeline = build(Settings(**{**given, "threads": int(given["threads"]), "sinks": ()}))
+        pipeline = build(Settings(**{**given, "sinks": ()}))
         opened = perf_counter()
         observation = pipeline.step()
     except EdgeFerError as err:

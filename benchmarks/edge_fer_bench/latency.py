@@ -4,38 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_fer.pipeline import STAGES
-from edge_fer_bench.protocol import Run
+from edge_fer_bench.bootstrap import percentile_intervals
+from edge_fer_bench.protocol import P99_FRAMES, Run
 from edge_fer_bench.source import Source
 
-__all__ = ["Latency", "StageTimes", "bounded_by", "summarise"]
+__all__ = ["Bound", "Interval", "Latency", "StageTimes", "bounded_by", "summarise"]
 
-_P99_FRAMES = 100
+Interval = tuple[float, float]
+PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageTimes:
-    """One stage over the frames in which it ran; all None, with n 0, where it never did."""
+    """One stage over the frames in which it ran; all None, with n 0, where it never did.
+
+    Attributes:
+        n: frames.
+        mean, p50, p90, p99, max: milliseconds.
+        ci95: 95 % intervals of ``p50``, ``p90`` and ``p99``; None below 30 frames.
+    """
 
     n: int
-    mean: float | None
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    max: float | None
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    ci95: dict[str, Interval] | None = None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> StageTimes:
+    def of(cls, values: Sequence[float] | NDArray[np.floating]) -> StageTimes:
         """Summarise milliseconds; percentiles interpolate linearly (numpy's default)."""
-        if not values:
-            return cls(n=0, mean=None, p50=None, p90=None, p99=None, max=None)
-        p50, p90, p99 = (float(p) for p in np.percentile(values, [50, 90, 99]))
-        mean = float(np.mean(values))
-        return cls(n=len(values), mean=mean, p50=p50, p90=p90, p99=p99, max=float(max(values)))
+        if not len(values):
+            return cls(n=0)
+        each = np.asarray(values, np.float64)
+        p50, p90, p99 = (float(p) for p in np.percentile(each, PERCENTILES))
+        found = percentile_intervals(each, PERCENTILES)
+        return cls(
+            n=len(each),
+            mean=float(each.mean()),
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            max=float(each.max()),
+            ci95=None if found is None else dict(zip(("p50", "p90", "p99"), found, strict=True)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """One stage of the field ``latency_ms``."""
+        fields = asdict(self)
+        if self.ci95 is not None:
+            fields["ci95"] = {name: list(ends) for name, ends in self.ci95.items()}
+        return fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,57 +80,79 @@ class Latency:
 
     def to_json(self) -> dict[str, Any]:
         """The field ``latency_ms``."""
-        return {stage: asdict(times) for stage, times in self.stages.items()}
+        return {stage: times.to_json() for stage, times in self.stages.items()}
 
 
 def summarise(run: Run) -> Latency:
     """Stage by stage."""
-    columns: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    for frame in run.frames:
-        for stage, value in frame.timings_ms.items():
-            columns[stage].append(value)
-    found = [frame.faces for frame in run.frames]
+    samples = run.samples
+    stages = {}
+    for stage in STAGES:
+        column = samples.stage(stage)
+        stages[stage] = StageTimes.of(column[~np.isnan(column)])
+    found = samples.faces
     notes = []
-    if len(run.frames) < _P99_FRAMES:
+    if run.frames < P99_FRAMES:
         notes.append(
-            f"{len(run.frames)} frames are too few for a 99th percentile: "
-            f"p99 leans on the slowest frame (it takes {_P99_FRAMES})."
+            f"{run.frames} frames are too few for a 99th percentile: "
+            f"p99 leans on the slowest frames (it takes {P99_FRAMES})."
         )
-    if not any(found):
+    if not found.any():
         notes.append("No face was found, so cropping and classifying were never timed.")
     if not run.warm_up.steady:
         notes.append("The times were not steady when warming up ended.")
     return Latency(
-        stages={stage: StageTimes.of(values) for stage, values in columns.items()},
-        faces=sum(found),
-        frames_with_face=sum(n > 0 for n in found),
+        stages=stages,
+        faces=int(found.sum()),
+        frames_with_face=int((found > 0).sum()),
         notes=tuple(notes),
     )
 
 
-def bounded_by(run: Run, latency: Latency, source: Source, seconds: float) -> str:
-    """In words, what the number of frames per second depended on, and what ended the run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What the number of frames per second depended on.
+
+    Attributes:
+        by: the source that was waited for, computing, or a sink.
+        words: whole sentences.
+    """
+
+    by: Literal["source", "compute", "sink"]
+    words: str
+
+
+def bounded_by(run: Run, latency: Latency, source: Source, seconds: float) -> Bound:
+    """What the frame rate depended on, which frames were lost, and what ended the run."""
     shares = _shares(latency)
+    stage = max((s for s in shares if s != "capture"), key=lambda s: shares[s])
+    by: Literal["source", "compute", "sink"] = "sink" if stage == "emit" else "compute"
     if source.live and shares.get("capture", 0.0) > 0.5:
+        by = "source"
         words = (
             f"The source: {_percent(shares['capture'])} of the time went into waiting for the "
             "next picture, so a faster machine would give no more frames."
         )
     else:
-        stage = max((s for s in shares if s != "capture"), key=lambda s: shares[s])
+        subject = "Writing" if by == "sink" else "Computing"
         words = (
-            f"Computing: {_WORDS[stage]} takes {_percent(shares[stage])} of the time of a frame."
+            f"{subject}: {_WORDS[stage]} takes {_percent(shares[stage])} of the time of a frame."
         )
         if "capture" in shares:
             words += f" {_CAPTURE[source.kind].format(_percent(shares['capture']))}"
+    if run.dropped:
+        words += (
+            f" {run.dropped:,} frames came and were not taken, because the one before was still "
+            f"worked on ({_percent(run.dropped / (run.dropped + run.frames))} of those that came)."
+        )
     if run.stopped_by == "source_ended":
         words += (
-            f" The source ended after {len(run.frames)} frames ({run.seconds:.1f} s of the "
+            f" The source ended after {run.frames} frames ({run.seconds:.1f} s of the "
             f"{seconds:g} s asked for); all that it had was measured."
         )
     elif run.stopped_by == "interrupted":
         words += f" The run was interrupted after {run.seconds:.1f} s of {seconds:g} s."
-    return words
+    return Bound(by=by, words=words)
 
 
 def _shares(latency: Latency) -> dict[str, float]:

@@ -18,7 +18,7 @@ from edge_fer.files import write_bytes, write_text
 from edge_fer.types import Image
 from edge_fer_bench import charts
 from edge_fer_bench.report import BenchmarkReport
-from edge_fer_bench.section import points
+from edge_fer_bench.section import points, shown
 from edge_fer_bench.verdict import NOT_MEASURED, judge, p_value, recorded_words
 
 __all__ = ["page", "prepare_folder", "write_report"]
@@ -88,15 +88,14 @@ def page(report: BenchmarkReport, picture: Image | None = None) -> str:
         not_measured=NOT_MEASURED,
         recorded=[recorded_words(metric) for metric in report.recorded],
         stages=charts.stage_bars(report.latency.stages),
-        histogram=charts.histogram(run.totals_ms, report.latency.total),
-        time_line=charts.time_line(
-            [frame.at_s for frame in run.frames], run.totals_ms, report.latency.total
-        ),
+        histogram=charts.histogram(run.samples.total_ms, report.latency.total),
+        time_line=charts.time_line(run.samples.at_s, run.samples.total_ms, report.latency.total),
         drops=charts.class_drops(
             accuracy.drop.per_class, accuracy.classes_over, accuracy.max_class_drop
         )
         if accuracy
         else None,
+        shown=shown,
         idle=[stage for stage, times in report.latency.stages.items() if times.n == 0],
         picture=None if picture is None else _data_uri(picture),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from edge_fer.contract import Metric
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.budgets import Check
 from edge_fer_bench.cold_start import ColdStart
-from edge_fer_bench.latency import Latency
+from edge_fer_bench.latency import Bound, Latency
 from edge_fer_bench.machine import Machine
 from edge_fer_bench.protocol import Protocol, Run
+from edge_fer_bench.section import Section
 from edge_fer_bench.source import SourceKind
 from edge_fer_bench.thermal import Thermal
 
@@ -98,13 +99,27 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCard:
-    """Where the frames came from; width and height in pixels."""
+    """Where the frames came from, and what of ``edge-fer run`` they went through.
+
+    Attributes:
+        uri: without names and passwords.
+        kind: see :data:`SourceKind`.
+        width, height: in pixels.
+        detector: as the user named it.
+        track, gate: whether faces were followed, and judged before they were named.
+        smoothing: of expressions over time.
+        sinks: without names and passwords.
+    """
 
     uri: str
     kind: SourceKind
     width: int
     height: int
     detector: str
+    track: bool = True
+    gate: bool = True
+    smoothing: str = "hmm"
+    sinks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +130,8 @@ class BenchmarkReport:
         started: wall-clock time, with its zone.
         accuracy: measured now, or None.
         recorded: the contract's metrics, measured at conversion on the build host.
-        bounded_by: in words, what the figures depended on.
+        bound: what the frame rate depended on.
+        sections: what else was measured, in the order in which it is shown.
         interrupted: whether the user stopped it before its end.
     """
 
@@ -127,7 +143,7 @@ class BenchmarkReport:
     protocol: Protocol
     run: Run
     latency: Latency
-    bounded_by: str
+    bound: Bound
     cold_start: ColdStart
     rss_peak_mb: float
     thermal: Thermal
@@ -135,6 +151,7 @@ class BenchmarkReport:
     recorded: tuple[Metric, ...]
     golden: GoldenCheck
     budgets: tuple[Check, ...]
+    sections: tuple[Section, ...] = ()
     interrupted: bool = False
 
     @property
@@ -161,10 +178,12 @@ class BenchmarkReport:
             "started": self.started.isoformat(timespec="seconds"),
             "protocol": self._protocol(),
             "cold_start": self.cold_start.to_json(),
-            "bounded_by": self.bounded_by,
+            "bound": self.bound.by,
+            "bounded_by": self.bound.words,
             "budgets": [check.to_json() for check in self.budgets],
             "notes": list(self.latency.notes),
             "interrupted": self.interrupted,
+            **{section.key: section.to_json() for section in self.sections},
         }
 
     def _model(self) -> dict[str, Any]:
@@ -173,14 +192,12 @@ class BenchmarkReport:
         return {**fields, "labels": list(card.labels)}
 
     def _source(self) -> dict[str, Any]:
-        frames = len(self.run.frames)
+        frames = self.run.frames
         return {
-            "uri": self.source.uri,
-            "kind": self.source.kind,
-            "width": self.source.width,
-            "height": self.source.height,
-            "detector": self.source.detector,
+            **asdict(self.source),
+            "sinks": list(self.source.sinks),
             "frames": frames,
+            "dropped": self.run.dropped,
             "frames_with_face": self.latency.frames_with_face,
             "faces": self.latency.faces,
             "faces_per_frame": self.latency.faces / frames,
@@ -193,7 +210,7 @@ class BenchmarkReport:
             "warm_up_frames": warm_up.frames,
             "warm_up_s": warm_up.seconds,
             "steady": warm_up.steady,
-            "frames": len(self.run.frames),
+            "frames": self.run.frames,
             "measured_s": self.run.seconds,
             "stopped_by": self.run.stopped_by,
         }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from edge_fer.errors import CameraAway
-from edge_fer.types import Camera, Frame
+from edge_fer.types import Box, Camera, Frame
 
 __all__ = ["Source", "SourceKind", "kind_of"]
 
@@ -33,23 +33,32 @@ class Source:
     Args:
         uri: what the user called the source.
         open_camera: opens it; may raise.
+        camera: what is open already; default: it is opened now.
 
     Attributes:
         size: width and height of the last frame in pixels, None before the first.
     """
 
-    def __init__(self, uri: str, open_camera: Callable[[str], Camera]) -> None:
+    def __init__(
+        self, uri: str, open_camera: Callable[[str], Camera], camera: Camera | None = None
+    ) -> None:
         self.uri = uri
         self.kind = kind_of(uri)
         self.size: tuple[int, int] | None = None
         self._open = open_camera
-        self._camera = open_camera(uri)
+        self._camera = open_camera(uri) if camera is None else camera
 
     @property
     def live(self) -> bool:
         """Whether frames come at a rate of their own, which then limits the run."""
         paced = self.kind == "synthetic" and "fps=" in self.uri
         return paced or self.kind in ("camera", "stream")
+
+    @property
+    def dropped(self) -> int | None:
+        """Frames that came and were not taken so far; None where the source does not count them."""
+        status = getattr(self._camera, "status", None)
+        return int(status()["dropped"]) if callable(status) else None
 
     def read(self) -> Frame | None:
         """The next frame, or None at the end.
@@ -69,6 +78,12 @@ class Source:
             except CameraAway:  # it is being reopened
                 continue
         return self._camera.read()
+
+    def meter_on(self, box: Box | None) -> None:
+        """Expose for this face, where the camera can do that, as in ``edge-fer run``."""
+        meter = getattr(self._camera, "meter_on", None)
+        if callable(meter):
+            meter(box)
 
     def rewind(self) -> bool:
         """Start a recording from its first frame again; False for sources that have none."""

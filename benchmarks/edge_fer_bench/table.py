@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -14,7 +14,7 @@ from rich.text import Text
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.report import BenchmarkReport
-from edge_fer_bench.section import points
+from edge_fer_bench.section import Grid, points, shown
 from edge_fer_bench.verdict import judge, p_value, recorded_words
 
 __all__ = ["render"]
@@ -22,6 +22,7 @@ __all__ = ["render"]
 _NARROW, _WIDE = 80, 96
 _BAR = 10
 _STYLES = {"pass": "green", "fail": "red", "open": "yellow", "info": "cyan"}
+_TONES = {"plain": "", "strong": "bold", "dim": "dim", "bad": "red"}
 _MARKS = {"pass": "\u2714", "fail": "\u2718", "open": "?", "info": "\u25cf"}
 
 
@@ -31,7 +32,9 @@ def render(report: BenchmarkReport, console: Console) -> None:
     parts = [_verdict(report), _latency(report)]
     if report.accuracy is not None:
         parts.append(_accuracy(report.accuracy))
-    console.print(Group(*parts, *_sections(report)), width=width)
+    for section in report.sections:
+        parts += [_grid(grid) for grid in section.grids]
+    console.print(Group(*parts, *_facts(report)), width=width)
 
 
 def _verdict(report: BenchmarkReport) -> RenderableType:
@@ -139,9 +142,21 @@ def _accuracy(accuracy: MeasuredAccuracy) -> RenderableType:
     return Padding(table, (1, 1, 0, 1))
 
 
-def _sections(report: BenchmarkReport) -> list[RenderableType]:
+def _grid(grid: Grid) -> RenderableType:
+    table = _table(grid.title, "")
+    for column in grid.columns:
+        side: JustifyMethod = "left" if column.kind == "text" else "right"
+        table.add_column(column.name, justify=side)
+    for row in grid.rows:
+        cells = (shown(cell, column) for cell, column in zip(row.cells, grid.columns, strict=True))
+        table.add_row(*cells, style=_TONES[row.tone])
+    table.caption = grid.note or None
+    return Padding(table, (1, 1, 0, 1))
+
+
+def _facts(report: BenchmarkReport) -> list[RenderableType]:
     run, cold, machine = report.run, report.cold_start, report.machine
-    frames = len(run.frames)
+    frames = run.frames
     start = (
         f"{cold.median_ms:,.0f} ms from process start to first result "
         f"(median of {len(cold.runs_ms)} fresh processes)"
@@ -154,7 +169,7 @@ def _sections(report: BenchmarkReport) -> list[RenderableType]:
             "frame rate",
             f"{run.fps:.1f} frames per second ({frames:,} in {run.seconds:.1f} s, {faces})",
         ),
-        ("bounded by", report.bounded_by),
+        ("bounded by", report.bound.words),
         ("cold start", start),
         ("memory", f"{report.rss_peak_mb:.0f} MB at its peak"),
         ("thermal", report.thermal.words),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from edge_fer.contract import Metric
 from edge_fer_bench.accuracy import MeasuredAccuracy
+from edge_fer_bench.latency import StageTimes
 from edge_fer_bench.report import BenchmarkReport
 from edge_fer_bench.section import points
 
@@ -50,6 +51,7 @@ def judge(report: BenchmarkReport) -> Headline:
     sentences = [_speed(report), _accuracy(report), report.golden.words]
     if report.accuracy is not None:
         sentences[:2] = sentences[1], sentences[0]  # what the headline is about comes first
+    sentences += [words for section in report.sections for words in section.findings]
     if met:
         sentences.append(f"Limits kept: {'; '.join(met)}.")
     return Headline(state=state, word=word, text=text, sentences=tuple(sentences))
@@ -97,7 +99,7 @@ def p_value(p: float) -> str:
 
 def _first(report: BenchmarkReport) -> tuple[State, str, str]:
     if report.interrupted:
-        return "open", "Interrupted", f"Partial report: {len(report.run.frames)} frames so far"
+        return "open", "Interrupted", f"Partial report: {report.run.frames} frames so far"
     if report.missed:
         missed = "; ".join(check.words for check in report.missed)
         return "fail", "Limit missed", f"{missed[0].upper()}{missed[1:]}"
@@ -135,5 +137,14 @@ def _speed(report: BenchmarkReport) -> str:
     total = report.latency.total
     cold = report.cold_start.median_ms
     start = f"; a fresh process gives its first result after {cold / 1000:.2f} s" if cold else ""
-    times = f"Half of the frames take at most {total.p50:.1f} ms, 99 % at most {total.p99:.1f} ms"
-    return f"{times}{start}."
+    half, most = _interval(total, "p50"), _interval(total, "p99")
+    return f"Half of the frames take at most {half}, 99 % at most {most}{start}."
+
+
+def _interval(times: StageTimes, name: Literal["p50", "p99"]) -> str:
+    """``3.6 ms (95 % interval 3.5 to 3.7)``."""
+    value = f"{getattr(times, name):.1f} ms"
+    if times.ci95 is None:
+        return value
+    low, high = times.ci95[name]
+    return f"{value} ({'95 % interval ' if name == 'p50' else ''}{low:.1f} to {high:.1f})"

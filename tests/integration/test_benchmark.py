@@ -88,16 +88,35 @@ def test_every_stage_that_can_run_ran_in_every_frame_of_the_scene(
     assert frames >= 30
     for stage in ("capture", "detect", "total"):
         assert times[stage]["n"] == frames
+    assert document["source"]["frames_with_face"] > frames / 2
     for stage in ("preprocess", "classify"):
-        assert times[stage]["n"] == document["source"]["frames_with_face"] > frames / 2
-    for stage in ("track", "smooth", "emit"):
-        assert times[stage] == dict.fromkeys(("mean", "p50", "p90", "p99", "max"), None) | {"n": 0}
+        assert times[stage]["n"] == document["source"]["frames_with_face"]
+    assert times["track"]["n"] == frames
+    assert times["smooth"]["n"] >= document["source"]["frames_with_face"]
+    figures = ("mean", "p50", "p90", "p99", "max", "ci95")
+    assert times["emit"] == dict.fromkeys(figures, None) | {"n": 0}
     for row in times.values():
         if row["n"]:
             assert 0 < row["p50"] <= row["p90"] <= row["p99"] <= row["max"]
+            for name in ("p50", "p90", "p99"):
+                assert row["ci95"][name][0] <= row["ci95"][name][1]
     # Stages and total are of one clock: what lies between them is next to nothing.
     whole = sum(row["n"] * row["mean"] for name, row in times.items() if row["n"]) / frames
     assert whole / times["total"]["mean"] == pytest.approx(2, rel=0.03)
+
+
+def test_what_is_timed_is_what_run_does(tmp_path: Path) -> None:
+    config = tmp_path / "device.toml"
+    config.write_text('smoothing = "none"\ngate = false\nsinks = ["jsonl:/never/opened.jsonl"]\n')
+    target = tmp_path / "seen.jsonl"
+    document = measured("--no-track", "--config", config, "--sink", f"jsonl:{target}")
+    source, times = document["source"], document["latency_ms"]
+    assert (source["track"], source["gate"], source["smoothing"]) == (False, False, "none")
+    assert source["sinks"] == [f"jsonl:{target}"]
+    assert times["track"]["n"] == times["smooth"]["n"] == 0
+    assert times["emit"]["n"] == source["frames"]
+    warm_up = document["protocol"]["warm_up_frames"]
+    assert len(target.read_text().splitlines()) == source["frames"] + warm_up
 
 
 def test_the_report_folder(plain: tuple[dict[str, Any], Path, str]) -> None:

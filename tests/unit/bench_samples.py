@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,9 @@ from edge_fer.machine import Reading
 from edge_fer.types import Box, Expression, Face, Frame, Observation, ObservedFace
 from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.cold_start import ColdStart
-from edge_fer_bench.latency import summarise
+from edge_fer_bench.latency import Bound, summarise
 from edge_fer_bench.machine import Machine
-from edge_fer_bench.protocol import FrameTimes, Protocol, Run, WarmUp
+from edge_fer_bench.protocol import Protocol, Run, Samples, WarmUp
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
 from edge_fer_bench.thermal import Thermal
 
@@ -49,12 +50,17 @@ METRIC = Metric(
 )
 
 
-def frame_times(total: float, faces: int = 1, at_s: float = 0.0) -> FrameTimes:
-    """A frame whose stages add up to its total."""
-    timings = {"capture": 0.1 * total, "detect": 0.6 * total, "total": total}
-    if faces:
-        timings |= {"preprocess": 0.1 * total, "classify": 0.2 * total}
-    return FrameTimes(at_s=at_s, timings_ms=timings, faces=faces)
+def timings(total: float, faces: int = 1) -> dict[str, float]:
+    """The stages of a frame, which add up to its total."""
+    each = {"capture": 0.1 * total, "detect": 0.6 * total, "total": total}
+    return each | ({"preprocess": 0.1 * total, "classify": 0.2 * total} if faces else {})
+
+
+def frames(totals: Sequence[float], faces: Sequence[int] | int = 1) -> Samples:
+    """Frames of these times, one after the other."""
+    each = [faces] * len(totals) if isinstance(faces, int) else faces
+    at = np.cumsum(totals) / 1000
+    return Samples((float(s), timings(t, n), n) for s, t, n in zip(at, totals, each, strict=True))
 
 
 def picture() -> Frame:
@@ -76,18 +82,17 @@ def observation(frame: int = 0, faces: int = 1, total: float = 10.0, side: float
         t_ns=0,
         source="fake",
         faces=(seen,) * faces,
-        timings_ms=frame_times(total, faces).timings_ms,
+        timings_ms=timings(total, faces),
     )
 
 
 def run(totals: list[float] | None = None, **changes: Any) -> Run:
     """Frames of these times, one face each."""
-    totals = [10.0 + i % 7 for i in range(200)] if totals is None else totals
-    at = np.cumsum(totals) / 1000
+    totals = [10.0 + i % 7 for i in range(420)] if totals is None else totals
     given = Run(
         warm_up=WarmUp(frames=20, seconds=0.3, steady=True),
-        frames=tuple(frame_times(t, at_s=float(s)) for t, s in zip(totals, at, strict=True)),
-        seconds=float(at[-1]),
+        samples=frames(totals),
+        seconds=sum(totals) / 1000,
         stopped_by="time",
         best=(picture(), observation()),
     )
@@ -164,7 +169,9 @@ def report(**changes: Any) -> BenchmarkReport:
         protocol=Protocol(),
         run=timed,
         latency=summarise(timed),
-        bounded_by="Computing: finding faces takes 60 % of the time of a frame.",
+        bound=Bound(
+            by="compute", words="Computing: finding faces takes 60 % of the time of a frame."
+        ),
         cold_start=ColdStart(
             runs_ms=(700.0, 650.0, 720.0), imports_ms=400.0, open_ms=50.0, first_frame_ms=60.0
         ),

@@ -1,11 +1,9 @@
-from dataclasses import replace
-
 import pytest
-from bench_samples import frame_times, run
+from bench_samples import frames, run, timings
 
 from edge_fer.pipeline import STAGES
 from edge_fer_bench.latency import StageTimes, bounded_by, summarise
-from edge_fer_bench.protocol import Run, WarmUp
+from edge_fer_bench.protocol import Run, Samples, WarmUp
 from edge_fer_bench.source import Source
 
 
@@ -30,12 +28,12 @@ def test_a_stage_that_never_ran_has_n_0_and_nulls() -> None:
         "p90": None,
         "p99": None,
         "max": None,
+        "ci95": None,
     }
 
 
 def test_crop_and_classify_count_only_the_frames_with_a_face() -> None:
-    frames = tuple(frame_times(10.0, faces=n) for n in (0, 2, 0, 1))
-    latency = summarise(run(frames=frames))
+    latency = summarise(run(samples=frames([10.0] * 4, (0, 2, 0, 1))))
     assert latency.stages["total"].n == 4
     assert latency.stages["classify"].n == 2
     assert latency.faces == 3
@@ -43,13 +41,13 @@ def test_crop_and_classify_count_only_the_frames_with_a_face() -> None:
 
 
 def test_too_few_frames_for_a_p99_are_noted() -> None:
-    assert any("99th percentile" in note for note in summarise(run([10.0] * 99)).notes)
-    assert summarise(run([10.0] * 100)).notes == ()
+    assert any("99th percentile" in note for note in summarise(run([10.0] * 399)).notes)
+    assert summarise(run([10.0] * 400)).notes == ()
 
 
 def test_no_face_and_unsteady_times_are_noted() -> None:
     blind = run(
-        frames=(frame_times(10.0, faces=0),) * 100,
+        samples=frames([10.0] * 100, 0),
         warm_up=WarmUp(frames=9, seconds=5.0, steady=False),
     )
     notes = " ".join(summarise(blind).notes)
@@ -66,7 +64,7 @@ class Nothing:
 
 
 def words(given: Run, uri: str) -> str:
-    return bounded_by(given, summarise(given), Source(uri, lambda _: Nothing()), 10.0)
+    return bounded_by(given, summarise(given), Source(uri, lambda _: Nothing()), 10.0).words
 
 
 def test_the_slowest_stage_bounds_a_computed_run() -> None:
@@ -76,11 +74,26 @@ def test_the_slowest_stage_bounds_a_computed_run() -> None:
 
 
 def test_a_camera_that_is_waited_for_bounds_the_run() -> None:
-    waiting = frame_times(100.0)
-    waiting = replace(waiting, timings_ms={"capture": 80.0, "detect": 20.0, "total": 100.0})
-    assert "waiting for the next picture" in words(run(frames=(waiting,) * 9), "/dev/video0")
+    waiting = {"capture": 80.0, "detect": 20.0, "total": 100.0}
+    given = run(samples=Samples([(0.1 * i, waiting, 1) for i in range(9)]))
+    assert "waiting for the next picture" in words(given, "/dev/video0")
     # A file is read as fast as it goes: that is work, not waiting.
-    assert "waiting" not in words(run(frames=(waiting,) * 9), "clip.mp4")
+    assert "waiting" not in words(given, "clip.mp4")
+
+
+def test_a_sink_that_takes_longest_bounds_the_run() -> None:
+    writing = timings(10.0) | {"emit": 30.0, "total": 40.0}
+    given = run(samples=Samples([(0.1 * i, writing, 1) for i in range(9)]))
+    bound = bounded_by(given, summarise(given), Source("synthetic", lambda _: Nothing()), 10.0)
+    assert bound.by == "sink"
+    assert "Writing: writing results takes 75 %" in bound.words
+
+
+def test_frames_that_were_not_taken_are_told() -> None:
+    said = words(run([10.0] * 300, dropped=100), "synthetic?fps=60")
+    assert "100 frames came and were not taken" in said
+    assert "(25 % of those that came)" in said
+    assert "not taken" not in words(run(dropped=0), "synthetic?fps=60")
 
 
 def test_a_recording_that_ended_early_is_said() -> None:

@@ -12,13 +12,13 @@ from rich.console import Console
 from edge_fer.errors import DeviceError
 from edge_fer_bench.budgets import Budgets
 from edge_fer_bench.cold_start import ColdStart
-from edge_fer_bench.latency import summarise
+from edge_fer_bench.latency import Bound, summarise
 from edge_fer_bench.page import page, prepare_folder, write_report
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck
 from edge_fer_bench.table import render
 from edge_fer_bench.verdict import NOT_MEASURED, judge
 
-STAGE = {"n", "mean", "p50", "p90", "p99", "max"}
+STAGE = {"n", "mean", "p50", "p90", "p99", "max", "ci95"}
 REPORTS = {
     "plain": report(),
     "measured": report(accuracy=accuracy(3, 2)),
@@ -204,7 +204,7 @@ def test_the_page_shows_a_failing_class_and_the_recorded_drop() -> None:
 
 def test_names_cannot_break_the_page() -> None:
     evil = METRIC.model_copy(update={"data": "<script>alert(1)</script>.npz"})
-    text = page(report(recorded=(evil,), bounded_by="<b>&"))
+    text = page(report(recorded=(evil,), bound=Bound(by="compute", words="<b>&")))
     assert "script" not in Page(text).tags
     assert "&lt;script&gt;" in text
 
