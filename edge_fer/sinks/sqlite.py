@@ -226,9 +226,11 @@ class SqliteWriter:
 
     def _bytes_to_move(self) -> int:
         """What a checkpoint writes: each page in the log once (sqlite.org/fileformat2.html 4.1)."""
-        log = Path(f"{self.path}-wal").read_bytes()
-        page = int.from_bytes(log[8:12], "big")
-        return page * len({log[at : at + 4] for at in range(32, len(log), page + 24)})
+        with Path(f"{self.path}-wal").open("rb", buffering=0) as log:
+            # Page by page: the whole log at once would stay in this process's memory.
+            page = int.from_bytes(os.pread(log.fileno(), 4, 8), "big")
+            starts = range(32, os.fstat(log.fileno()).st_size, page + 24)
+            return page * len({os.pread(log.fileno(), 4, at) for at in starts})
 
     def _log_bytes(self) -> int:
         try:
