@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_fer.classifier import Classifier
 from edge_fer.errors import ConfigError
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import AccuracyDrop, Verdict, measure_drop
 from edge_fer.evaluation.evaluate import probabilities_of
-from edge_fer.evaluation.metrics import top1
+from edge_fer.evaluation.metrics import confusion, top1
 from edge_fer.modelfile import ModelFile, read_model
 from edge_fer.models import find, shipped
+from edge_fer.types import UNKNOWN
 
 __all__ = [
     "MAX_CLASS_DROP",
@@ -51,6 +55,8 @@ class MeasuredAccuracy:
         reference_is_parent: whether the quantised model's contract names this very file as the
             one that it was made from; None where it names none.
         max_drop, max_class_drop: the limits.
+        before, after: ``float64[N, C]``, what the reference and the quantised model said.
+        coverage: share of the rows that each of the two would have named, and not called unknown.
     """
 
     faces: LabelledFaces
@@ -61,6 +67,18 @@ class MeasuredAccuracy:
     reference_is_parent: bool | None
     max_drop: float
     max_class_drop: float
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    coverage: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def matrices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Confusion of the reference and of the quantised model, ``int64[C, C]``; rows: truth."""
+        truth, labels = self.faces.truth, self.faces.labels
+        before, after = (
+            confusion(said.argmax(axis=1), truth, len(labels)) for said in (self.before, self.after)
+        )
+        return before, after
 
     @property
     def classes_over(self) -> list[str]:
@@ -96,6 +114,12 @@ class MeasuredAccuracy:
             "max_class_drop_points": self.max_class_drop,
             "classes_over": self.classes_over,
             "left_out": list(faces.left_out),
+            "labels": list(faces.labels),
+            "confusion": {
+                name: matrix.tolist()
+                for name, matrix in zip(("reference", "quantised"), self.matrices, strict=True)
+            },
+            "coverage": dict(zip(("reference", "quantised"), self.coverage, strict=True)),
             "clean": None
             if clean is None
             else {
@@ -178,7 +202,15 @@ def measure_accuracy(
         reference_is_parent=None if parent is None else parent == reference.model.flatbuffer_sha256,
         max_drop=max_drop,
         max_class_drop=max_class_drop,
+        before=before,
+        after=after,
+        coverage=(_named(reference, before), _named(quantised, after)),
     )
+
+
+def _named(classifier: Classifier, said: NDArray[np.float64]) -> float:
+    """Share of the rows whose best probability the contract lets pass, as ``evaluate`` counts."""
+    return float(np.mean([classifier.expression(row).label != UNKNOWN for row in said]))
 
 
 def check_comparable(quantised: ModelFile, reference: ModelFile) -> None:

@@ -61,7 +61,9 @@ def benchmark(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Folder for report.html, report.json and annotated.png (synthetic)."),
+        typer.Option(
+            help="Folder for report.html, report.json, two CSV files and annotated.png (synthetic)."
+        ),
     ] = None,
     annotate: Annotated[
         bool,

@@ -17,8 +17,10 @@ from edge_fer.errors import DeviceError
 from edge_fer.files import write_bytes, write_text
 from edge_fer.types import Image
 from edge_fer_bench import charts
+from edge_fer_bench.confusion import confusion_pair
 from edge_fer_bench.report import BenchmarkReport
 from edge_fer_bench.section import points, shown
+from edge_fer_bench.spreadsheet import figures_csv, frames_csv
 from edge_fer_bench.verdict import NOT_MEASURED, judge, p_value, recorded_words
 
 __all__ = ["page", "prepare_folder", "write_report"]
@@ -42,12 +44,12 @@ def prepare_folder(folder: Path) -> None:
 
 
 def write_report(folder: Path, report: BenchmarkReport, *, picture: bool) -> list[Path]:
-    """Write report.html, report.json and, where wanted, annotated.png, each atomically.
+    """Write report.html, report.csv, frames.csv, report.json, each atomically; maybe a picture.
 
     Args:
         folder: as :func:`prepare_folder` left it.
         report: what was measured.
-        picture: whether a frame of the source may be stored.
+        picture: whether a frame of the source may be stored, in the page and as annotated.png.
 
     Returns:
         What was written; report.json is last, so that whoever waits for it finds the others.
@@ -60,9 +62,14 @@ def write_report(folder: Path, report: BenchmarkReport, *, picture: bool) -> lis
     if drawn is not None:
         written.append(folder / "annotated.png")
         write_bytes(written[-1], cv2.imencode(".png", drawn)[1].tobytes())
-    written += [folder / "report.html", folder / "report.json"]
-    write_text(written[-2], page(report, drawn))
-    write_text(written[-1], json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
+    for name, text in (
+        ("report.html", page(report, drawn)),
+        ("report.csv", figures_csv(report)),
+        ("frames.csv", frames_csv(report.run)),
+        ("report.json", json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"),
+    ):
+        written.append(folder / name)
+        write_text(written[-1], text)
     return written
 
 
@@ -96,6 +103,7 @@ def page(report: BenchmarkReport, picture: Image | None = None) -> str:
         if accuracy
         else None,
         shown=shown,
+        confusion=confusion_pair(*accuracy.matrices, accuracy.faces.labels) if accuracy else None,
         idle=[stage for stage, times in report.latency.stages.items() if times.n == 0],
         picture=None if picture is None else _data_uri(picture),
     )

@@ -17,7 +17,17 @@ from edge_fer.pipeline import STAGES, Pipeline
 from edge_fer.types import Frame, Observation
 from edge_fer_bench.source import Source
 
-__all__ = ["P99_FRAMES", "Protocol", "Run", "Samples", "StoppedBy", "WarmUp", "measure"]
+__all__ = [
+    "P99_FRAMES",
+    "Protocol",
+    "Run",
+    "Samples",
+    "StoppedBy",
+    "WarmUp",
+    "measure",
+    "timed",
+    "warmed_up",
+]
 
 P99_FRAMES = 400
 """From 368 frames on a 95 % interval of the 99th percentile has an upper end whatever the times
@@ -153,7 +163,7 @@ def measure(
     clock: Callable[[], int] = perf_counter_ns,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> Run:
-    """Warm up, then time frames.
+    """Warm up, then time frames: :func:`warmed_up`, then :func:`timed`.
 
     Ctrl-C while frames are timed ends the run early with the frames that are whole.
 
@@ -168,8 +178,30 @@ def measure(
         DataError: a recording without a single frame, or one that cannot be decoded.
         DeviceError: a device or stream that gives no frame.
     """
-    warm_up = _warm_up(pipeline, source, protocol, clock)
+    warm_up = warmed_up(pipeline, source, protocol, clock=clock)
     source.rewind()
+    return timed(pipeline, source, protocol, warm_up=warm_up, clock=clock, on_progress=on_progress)
+
+
+def timed(
+    pipeline: Pipeline,
+    source: Source,
+    protocol: Protocol,
+    *,
+    warm_up: WarmUp | None = None,
+    clock: Callable[[], int] = perf_counter_ns,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> Run:
+    """Time frames, from where the source stands; arguments and errors as of :func:`measure`.
+
+    Args:
+        pipeline: of which every step is one frame.
+        source: what it reads from.
+        protocol: the rules.
+        warm_up: what came before, for the report.
+        clock: nanoseconds, monotonic.
+        on_progress: told the seconds measured so far, now and then.
+    """
     samples = Samples()
     best: tuple[Frame, Observation] | None = None
     stopped_by: StoppedBy = "time"
@@ -196,7 +228,7 @@ def measure(
         raise _nothing(source)
     missed = source.dropped
     return Run(
-        warm_up=warm_up,
+        warm_up=warm_up or WarmUp(frames=0, seconds=0.0, steady=True),
         samples=samples,
         seconds=max(1e-9, (ended - started) / 1e9),
         stopped_by=stopped_by,
@@ -205,9 +237,14 @@ def measure(
     )
 
 
-def _warm_up(
-    pipeline: Pipeline, source: Source, protocol: Protocol, clock: Callable[[], int]
+def warmed_up(
+    pipeline: Pipeline,
+    source: Source,
+    protocol: Protocol,
+    *,
+    clock: Callable[[], int] = perf_counter_ns,
 ) -> WarmUp:
+    """Run frames until their times are steady; arguments and errors as of :func:`measure`."""
     totals: list[float] = []
     began = clock()
     rewound_at = -1

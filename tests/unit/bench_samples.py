@@ -130,6 +130,9 @@ def accuracy(
         reference_is_parent=True,
         max_drop=limits.get("max_drop", 0.5),
         max_class_drop=limits.get("max_class_drop", 3.0),
+        before=before,
+        after=after,
+        coverage=(0.95, 0.93),
     )
 
 

@@ -121,6 +121,62 @@ def test_a_source_without_a_frame_is_named(uri: str, error: type[Exception], cod
     assert caught.value.remedy  # type: ignore[attr-defined]
 
 
+class Silent:
+    """A live camera that is there and gives nothing."""
+
+    asked = 0
+
+    def open(self, uri: str) -> "Silent":
+        return self
+
+    def read(self) -> Frame | None:
+        self.asked += 1
+        raise CameraAway("/dev/video0 gives nothing.", "Plug it in.")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_source_that_never_delivers_ends_the_benchmark_after_some_patience() -> None:
+    camera = Silent()
+    live = Source("/dev/video0", camera.open)
+    pipeline = FakePipeline(lambda i: 10.0)
+    pipeline.step = live.read  # type: ignore[assignment, method-assign]
+    with pytest.raises(CameraAway) as caught:
+        measure(pipeline, live, RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert caught.value.exit_code == 4
+    assert camera.asked == 10
+
+
+class Counting(Recording):
+    """Drops a frame for each that is read."""
+
+    reads = 0
+
+    def read(self) -> Frame | None:
+        self.reads += 1
+        return picture()
+
+    def status(self) -> dict[str, int]:
+        return {"dropped": self.reads}
+
+
+def test_only_frames_dropped_while_measuring_count() -> None:
+    pipeline = FakePipeline(lambda i: 10.0)
+    live = Source("synthetic?fps=30", Counting().open)
+    plain = pipeline.step
+
+    def step() -> Observation | None:
+        live.read()
+        return plain()
+
+    pipeline.step = step  # type: ignore[method-assign]
+    run = measure(pipeline, live, RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert run.warm_up.frames > 0
+    assert run.dropped == run.frames
+    assert measure(pipeline, source(), RULES, clock=pipeline.clock).dropped is None  # type: ignore[arg-type]
+
+
 def interrupted_at(step: int) -> FakePipeline:
     def ms(i: int) -> float:
         if i == step:

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -15,9 +16,12 @@ from edge_fer_bench.cold_start import ColdStart
 from edge_fer_bench.latency import Bound, summarise
 from edge_fer_bench.page import page, prepare_folder, write_report
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck
+from edge_fer_bench.section import Column, Figure, Grid, Row
+from edge_fer_bench.svg import svg
 from edge_fer_bench.table import render
 from edge_fer_bench.verdict import NOT_MEASURED, judge
 
+FILES = ["report.html", "report.csv", "frames.csv", "report.json"]
 STAGE = {"n", "mean", "p50", "p90", "p99", "max", "ci95"}
 REPORTS = {
     "plain": report(),
@@ -211,7 +215,7 @@ def test_names_cannot_break_the_page() -> None:
 
 def test_written_files(tmp_path: Path) -> None:
     written = write_report(tmp_path, REPORTS["plain"], picture=True)
-    assert [p.name for p in written] == ["annotated.png", "report.html", "report.json"]
+    assert [p.name for p in written] == ["annotated.png", *FILES]
     assert cv2.imread(str(tmp_path / "annotated.png")).shape == (48, 64, 3)
     assert json.loads((tmp_path / "report.json").read_text()) == REPORTS["plain"].to_json()
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in written)
@@ -219,8 +223,80 @@ def test_written_files(tmp_path: Path) -> None:
 
 def test_no_picture_is_stored_unless_asked_for(tmp_path: Path) -> None:
     written = write_report(tmp_path, REPORTS["plain"], picture=False)
-    assert [p.name for p in written] == ["report.html", "report.json"]
+    assert [p.name for p in written] == FILES
     assert "data:image" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_csv_files_say_what_the_json_says(tmp_path: Path) -> None:
+    given = report(accuracy=accuracy(40, n=2000, label=1), sections=(Counted(),))
+    write_report(tmp_path, given, picture=False)
+    with (tmp_path / "report.csv").open(newline="") as file:
+        found = {(r["table"], r["row"], r["figure"]): r["value"] for r in csv.DictReader(file)}
+    document = given.to_json()
+    assert float(found["latency_ms", "total", "p99"]) == document["latency_ms"]["total"]["p99"]
+    assert float(found["latency_ms", "total", "p99_low"]) <= 16.0
+    assert found["latency_ms", "emit", "p50"] == ""
+    assert float(found["accuracy", "", "drop_points"]) == document["accuracy"]["drop_points"]
+    assert float(found["accuracy_per_class", "happiness", "drop_points"]) == pytest.approx(
+        4.04, 0.1
+    )
+    assert float(found["counted", "apples", "share"]) == 0.25
+    with (tmp_path / "frames.csv").open(newline="") as file:
+        frames = list(csv.DictReader(file))
+    assert len(frames) == given.run.frames
+    assert frames[3]["total_ms"] == "13.0000"
+    assert frames[3]["emit_ms"] == ""
+
+
+class Counted:
+    """A section as any other."""
+
+    key, title, lead = "counted", "Fruit that was counted", "On a table."
+    findings = ("A quarter of the apples is <green>.",)
+    figures = (Figure(caption="An apple", svg=svg(10, 10, [], "apple")),)
+    grids = (
+        Grid(
+            key="counted",
+            title="Fruit",
+            columns=(
+                Column(name="kind", kind="text"),
+                Column(name="n", kind="count"),
+                Column(name="share", kind="share", digits=1),
+                Column(name="drop", kind="points"),
+            ),
+            rows=(
+                Row(cells=("apples", 1200, 0.25, -0.5), tone="strong"),
+                Row(cells=("pears", 3, None, "too few"), tone="dim"),
+            ),
+            note="No plums.",
+        ),
+    )
+
+    def to_json(self) -> dict[str, int]:
+        return {"apples": 1200}
+
+
+def test_a_section_is_shown_everywhere_without_being_known() -> None:
+    given = report(sections=(Counted(),))
+    assert given.to_json()["counted"] == {"apples": 1200}
+    text = printed(given)
+    assert re.search(r"apples +1,200 +25.0 % +\u22120.50", text)
+    assert re.search(r"pears +3 +\u2013 +too few", text)
+    assert "A quarter of the apples is <green>." in text
+    shown = page(given)
+    words = " ".join(Page(shown).words)
+    for part in ("Fruit that was counted", "On a table.", "An apple", "25.0 %", "No plums."):
+        assert part in words
+    assert "&lt;green&gt;" in shown
+    assert 'aria-label="apple"' in shown
+
+
+def test_the_page_shows_both_confusion_matrices_and_what_changed() -> None:
+    text = page(REPORTS["failed"])
+    # 40 of 990 happy faces went from right to wrong: two cells of int8 have changed.
+    assert text.count('class="cell changed"') == 2
+    assert text.count('class="cell"') == 2 * 9 - 2
+    assert page(REPORTS["measured"]).count('class="cell changed"') == 0
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_measuring(tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""Can the benchmark be trusted? The same thing measured twice, and what measuring costs.
+
+* Two runs of the same pipeline, interleaved in blocks: how far their medians are apart.
+* Two whole ``edge-fer benchmark --data`` of the same model: whether their verdicts are the same.
+* The protocol's loop against a plain one over ``Pipeline.step``, interleaved in blocks: what timing
+  and keeping every frame, and watching the machine meanwhile, adds to a frame.
+* The stages of all frames against their totals: what no stage accounts for.
+
+Example: python benchmarks/trust.py --data fer2013.npz
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from edge_fer.assemble import build, open_camera
+from edge_fer.cli.console import Talk
+from edge_fer.config import Settings, load_settings
+from edge_fer.files import write_text
+from edge_fer.pipeline import STAGES, Pipeline
+from edge_fer_bench.protocol import Protocol, Samples, timed
+from edge_fer_bench.source import Source
+from edge_fer_bench.watch import Watch
+
+_BLOCK = Protocol(seconds=0.0, min_frames=400, p99_frames=0)
+_BENCHMARK = (sys.executable, "-c", "from edge_fer.cli import main; main()", "benchmark")
+
+
+def opened(settings: Settings) -> tuple[Pipeline, Source]:
+    """The pipeline of ``edge-fer run``."""
+    pipeline = build(settings)
+    source = Source(settings.source, open_camera, pipeline.camera)
+    pipeline.camera = source
+    return pipeline, source
+
+
+def block(pipeline: Pipeline, source: Source) -> tuple[Samples, float]:
+    """A block by the protocol: its frames, and the wall time of a frame in ms."""
+    began = perf_counter_ns()
+    run = timed(pipeline, source, _BLOCK)
+    wall = perf_counter_ns() - began
+    return run.samples, wall / 1e6 / run.frames
+
+
+def plain(pipeline: Pipeline, frames: int) -> float:
+    """The wall time of a frame in ms, with nothing around the pipeline."""
+    began = perf_counter_ns()
+    for _ in range(frames):
+        pipeline.step()
+    return (perf_counter_ns() - began) / 1e6 / frames
+
+
+def interleaved(settings: Settings, rounds: int, talk: Talk) -> dict[str, Any]:
+    """All that is measured in this process."""
+    first, first_source = opened(settings)
+    second, second_source = opened(settings)
+    totals: dict[str, list[float]] = {"first": [], "second": []}
+    overhead, unaccounted = [], []
+    try:
+        for pipeline in (first, second):
+            plain(pipeline, _BLOCK.min_frames)
+        with talk.progress() as bar:
+            for turn in bar.track(range(rounds), description="blocks in turns"):
+                order = [("first", first, first_source), ("second", second, second_source)]
+                for name, pipeline, source in order if turn % 2 else order[::-1]:
+                    samples, _ = block(pipeline, source)
+                    totals[name] += samples.total_ms.tolist()
+                    stages = [np.nansum(samples.stage(s)) for s in STAGES if s != "total"]
+                    unaccounted.append(1 - sum(stages) / samples.total_ms.sum())
+                # The same pipeline without, with and without, so that a slow spell of the
+                # machine hits both.
+                bare = plain(first, _BLOCK.min_frames)
+                with Watch():
+                    watched = block(first, first_source)[1]
+                bare = (bare + plain(first, _BLOCK.min_frames)) / 2
+                overhead.append(watched / bare - 1)
+    finally:
+        first.close()
+        second.close()
+    p50 = {name: float(np.median(each)) for name, each in totals.items()}
+    return {
+        "frames": len(totals["first"]),
+        "p50_ms": p50,
+        "p50_ratio": p50["second"] / p50["first"],
+        "overhead": [float(q) for q in np.percentile(overhead, [50, 25, 75])],
+        "stages_below_total": float(np.median(unaccounted)),
+    }
+
+
+def verdicts(data: Path, talk: Talk) -> list[str]:
+    """The verdicts of two whole benchmarks of the same model."""
+    found = []
+    for turn in (1, 2):
+        talk.say(f"whole benchmark {turn} of 2")
+        command = [*_BENCHMARK, "--seconds", "5", "--json", "--data", str(data)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        document = json.loads(done.stdout)
+        found.append(f"{document['accuracy']['verdict']}, bounded by {document['bound']}")
+    return found
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="FER2013: also compare two verdicts.")] = None,
+    source: Annotated[str, typer.Option(help="As for edge-fer benchmark.")] = "synthetic",
+    rounds: Annotated[int, typer.Option(min=3, help="Blocks of 400 frames.")] = 30,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where all of it goes.")] = None,
+) -> None:
+    """Measure the benchmark, and print how far it can be trusted on this machine."""
+    talk = Talk()
+    settings = load_settings(None, {"source": source}, usual_files=False)
+    found = interleaved(settings, rounds, talk)
+    found["verdicts"] = verdicts(data, talk) if data else None
+    if json_file is not None:
+        write_text(json_file, json.dumps(found, indent=1) + "\n")
+    middle, low, high = (100 * share for share in found["overhead"])
+    typer.echo(
+        f"two runs in turns, {found['frames']:,} frames each: p50 "
+        f"{found['p50_ms']['first']:.2f} and {found['p50_ms']['second']:.2f} ms, ratio "
+        f"{found['p50_ratio']:.3f}\n"
+        f"measuring adds {middle:.2f} % to a frame (quartiles {low:.2f} to {high:.2f})\n"
+        f"the stages add up to {100 * (1 - found['stages_below_total']):.2f} % of the total"
+    )
+    if found["verdicts"]:
+        typer.echo(f"verdicts: {' / '.join(found['verdicts'])}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
