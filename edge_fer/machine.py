@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +110,10 @@ class Thermometer:
         root: where ``sys`` lies.
         command: asks the firmware for the throttle bits.
         every_s: seconds between two questions; each starts a process.
+
+    Attributes:
+        said: the whole of the last answer, for a command that asks for more than the bits.
+        answers: how many there were.
     """
 
     def __init__(
@@ -122,6 +128,8 @@ class Thermometer:
         self._asked: subprocess.Popen[str] | None = None
         self._throttled: int | None = None
         self._failures = 0
+        self.said = ""
+        self.answers = 0
 
     def look(self) -> Reading:
         """The temperature now, and the throttle bits as of a look before."""
@@ -134,14 +142,20 @@ class Thermometer:
     def close(self) -> None:
         """Leave no question behind. Calling it twice is fine."""
         if self._asked is not None:
-            self._asked.kill()
+            # The whole group: a shell's own children hold the pipe open.
+            with suppress(ProcessLookupError):
+                os.killpg(self._asked.pid, signal.SIGKILL)
             self._asked.communicate()
             self._asked = None
 
     def _ask(self) -> None:
         try:
             self._asked = subprocess.Popen(
-                self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                self._command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
             )
         except OSError:  # no Raspberry Pi
             self._failures = _FAILURES
@@ -149,8 +163,9 @@ class Thermometer:
     def _collect(self) -> None:
         if self._asked is None or self._asked.poll() is None:
             return
-        said, _ = self._asked.communicate()
-        self._throttled = _bits(said) if self._asked.returncode == 0 else None
+        self.said, _ = self._asked.communicate()
+        self.answers += 1
+        self._throttled = _bits(self.said) if self._asked.returncode == 0 else None
         self._failures = 0 if self._throttled is not None else self._failures + 1
         self._asked = None
 

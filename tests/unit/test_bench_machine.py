@@ -4,7 +4,7 @@ import pytest
 
 from edge_fer.machine import Reading, read_thermal
 from edge_fer_bench.machine import read_machine, software
-from edge_fer_bench.thermal import Thermal
+from edge_fer_bench.thermal import Spell, Thermal
 
 ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU part\t: 0xd0b\n"
 X86 = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some   CPU @ 3 GHz\nflags\t\t: fpu"
@@ -123,3 +123,73 @@ def test_not_measured_is_said_and_null(tmp_path: Path) -> None:
     assert "temperature not measured" in found.words
     assert "throttling not measured" in found.words
     assert found.to_json()["after"] == {"celsius": None, "throttled": None}
+
+
+def during(*bits: int | None) -> Thermal:
+    """A look every five seconds; the firmware answered with these bits."""
+    looks = tuple(
+        (5.0 * i, Reading(celsius=60.0 + i, throttled=value)) for i, value in enumerate(bits)
+    )
+    return Thermal(before=firmware("0x0"), after=firmware(hex(bits[-1] or 0)), during=looks)
+
+
+@pytest.mark.parametrize(
+    ("bits", "spells"),
+    [
+        ((None, 0, 0, 0), []),
+        ((None, 0, 0x40004, 0x40004), [("throttled", 10.0, None, 62.0)]),
+        ((None, 0x40004, 0x40000, 0x40000), [("throttled", 5.0, 10.0, 61.0)]),
+        # Again and again: the second time too, although it has been so since the boot.
+        (
+            (0, 0x40004, 0x40000, 0x40004),
+            [("throttled", 5.0, 10.0, 61.0), ("throttled", 15.0, None, 63.0)],
+        ),
+        # Over again when the firmware was asked: seen by the bit since boot, once.
+        ((0, 0, 0x20000, 0x20000), [("frequency capped", 10.0, 10.0, 62.0)]),
+        # One after the other, and a question without an answer in between.
+        (
+            (0, 0x80008, None, 0xC000C),
+            [("soft temperature limit", 5.0, None, 61.0), ("throttled", 15.0, None, 63.0)],
+        ),
+    ],
+)
+def test_the_second_at_which_throttling_began(
+    bits: tuple[int | None, ...], spells: list[tuple[str, float, float | None, float]]
+) -> None:
+    found = during(*bits)
+    assert found.spells == tuple(
+        Spell(name=name, began_s=began, ended_s=ended, celsius=heat)
+        for name, began, ended, heat in spells
+    )
+    assert set(found.events or ()) == {name for name, *_ in spells}
+    assert [s["began_s"] for s in found.to_json()["spells"]] == [s[1] for s in spells]
+
+
+@pytest.mark.parametrize(
+    ("bits", "words"),
+    [
+        ((0, 0, 0), "no throttling"),
+        ((0, 0x40004, 0x40004), "throttled from second 5 to the end at 61 °C"),
+        ((0, 0x40004, 0x40000), "throttled from second 5 to second 10 at 61 °C"),
+        ((0, 0x40000, 0x40000), "throttled shortly before second 5 at 61 °C"),
+        (
+            (0x40004, 0x40000, 0x40004, 0x40000),
+            "throttled from the start to second 5 at 60 °C, 2 times in all",
+        ),
+    ],
+)
+def test_throttling_in_words(bits: tuple[int, ...], words: str) -> None:
+    assert during(*bits).words.endswith(f"at most {59 + len(bits)} °C; {words}")
+
+
+def test_a_machine_that_was_slow_before_the_run() -> None:
+    found = Thermal(
+        before=firmware("0x50005"),
+        after=firmware("0x50001"),
+        during=((0.0, firmware("0x50005")), (5.0, firmware("0x50001"))),
+    )
+    assert [(s.name, s.began_s, s.ended_s) for s in found.spells] == [
+        ("under-voltage", 0.0, None),
+        ("throttled", 0.0, 5.0),
+    ]
+    assert "under-voltage from the start to the end at 51 °C" in found.words
