@@ -54,6 +54,9 @@ class LabelledFaces:
         copy_of_training: ``bool[N]``, a pixel copy of a Training row; None where it cannot be told.
         left_out: classes that only one side has, named for the reader.
         skipped: pictures of the data, of any split, that could not be read, each with the reason.
+        names: ``N`` paths in the folder that was read; None where the data has none.
+        data_names: the same of the whole data, of any split.
+        data_rows: how many rows the whole data has; None where it is not known.
     """
 
     path: str
@@ -68,6 +71,9 @@ class LabelledFaces:
     skipped: tuple[tuple[str, str], ...] = ()
     rows: NDArray[np.int64] | None = None
     clear: NDArray[np.bool_] | None = None
+    names: tuple[str, ...] | None = None
+    data_names: tuple[str, ...] | None = None
+    data_rows: int | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -86,6 +92,7 @@ class LabelledFaces:
             copy_of_training=of(self.copy_of_training),
             rows=of(self.rows),
             clear=of(self.clear),
+            names=None if self.names is None else tuple(self.names[i] for i in chosen.tolist()),
         )
 
     @property
@@ -182,6 +189,9 @@ def labelled(
         skipped=rows.skipped,
         rows=chosen,
         clear=clear,
+        names=None if rows.names is None else tuple(rows.names[i] for i in chosen.tolist()),
+        data_names=rows.names,
+        data_rows=len(rows.images),
     )
 
 

@@ -39,6 +39,7 @@ class Rows:
         usage: the split of each row, or None where the data has none.
         votes: ``int[N, 10]`` FER+ votes, or None.
         skipped: pictures that could not be read, each with the reason.
+        names: of a folder's pictures: their path in it, with ``/``; None where rows are numbered.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Rows:
     usage: NDArray[np.str_] | None
     votes: NDArray[np.integer] | None
     skipped: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] | None = None
 
 
 def read(path: Path, ferplus: Path | None = None) -> Rows:
@@ -233,6 +235,7 @@ def _read_folder(path: Path) -> Rows:
         usage=np.array([n[0] for n in kept]) if len(kept[0]) == 3 else None,
         votes=None,
         skipped=tuple(skipped),
+        names=tuple("/".join(names) for names in kept),
     )
 
 
