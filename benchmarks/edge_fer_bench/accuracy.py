@@ -19,6 +19,7 @@ from edge_fer.evaluation.metrics import confusion, top1
 from edge_fer.modelfile import ModelFile, read_model
 from edge_fer.models import find, shipped
 from edge_fer.types import UNKNOWN
+from edge_fer_bench.diagnosis import diagnose
 
 __all__ = [
     "MAX_CLASS_DROP",
@@ -57,6 +58,7 @@ class MeasuredAccuracy:
         max_drop, max_class_drop: the limits.
         before, after: ``float64[N, C]``, what the reference and the quantised model said.
         coverage: share of the rows that each of the two would have named, and not called unknown.
+        suspicions: what looks wrong in one of the contracts, in sentences.
     """
 
     faces: LabelledFaces
@@ -70,6 +72,7 @@ class MeasuredAccuracy:
     before: NDArray[np.float64]
     after: NDArray[np.float64]
     coverage: tuple[float, float] = (1.0, 1.0)
+    suspicions: tuple[str, ...] = ()
 
     @property
     def matrices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -119,6 +122,7 @@ class MeasuredAccuracy:
                 name: matrix.tolist()
                 for name, matrix in zip(("reference", "quantised"), self.matrices, strict=True)
             },
+            "suspicions": list(self.suspicions),
             "coverage": dict(zip(("reference", "quantised"), self.coverage, strict=True)),
             "clean": None
             if clean is None
@@ -183,6 +187,7 @@ def measure_accuracy(
     check_comparable(quantised.model, reference.model)
     rows = len(faces)
     before = probabilities_of(reference, faces, lambda done, _: on_progress(done, 2 * rows))
+    before = before[:, [reference.labels.index(label) for label in faces.labels]]
     after = probabilities_of(quantised, faces, lambda done, _: on_progress(rows + done, 2 * rows))
     parent = quantised.contract.quantisation.parent_sha256
     clean = None
@@ -205,6 +210,7 @@ def measure_accuracy(
         before=before,
         after=after,
         coverage=(_named(reference, before), _named(quantised, after)),
+        suspicions=diagnose(quantised, reference, faces, before, after),
     )
 
 
@@ -217,16 +223,24 @@ def check_comparable(quantised: ModelFile, reference: ModelFile) -> None:
     """Refuse two models between which there is no drop to measure.
 
     Raises:
-        ConfigError: no int8 model, no float reference, or different labels.
+        ConfigError: no int8 model, no float reference, or different labels or input sizes.
     """
     _check_quantised(quantised)
     if reference.contract.quantisation.scheme != "float32":
         raise ConfigError(f"The reference {reference.path} is no float model.", _REMEDY)
     ours, theirs = quantised.contract.labels, reference.contract.labels
-    if ours != theirs:
+    # In another order they can be compared, and one of the two may well be wrong.
+    if set(ours) != set(theirs):
         raise ConfigError(
             f"The reference {reference.path} has the labels {', '.join(theirs)}; "
             f"{quantised.path} has {', '.join(ours)}.",
+            _REMEDY,
+        )
+    sizes = [(m.contract.input.height, m.contract.input.width) for m in (quantised, reference)]
+    if sizes[0] != sizes[1]:
+        raise ConfigError(
+            f"The reference {reference.path} takes faces of {sizes[1][1]}x{sizes[1][0]} pixels and "
+            f"{quantised.path} of {sizes[0][1]}x{sizes[0][0]}: it is not what that was made from.",
             _REMEDY,
         )
 

@@ -101,11 +101,20 @@ def test_a_float_model_has_no_drop() -> None:
 def test_models_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no float model"):
         check_comparable(INT8, INT8)
-    turned = FLOAT.contract.with_(labels=FLOAT.contract.labels[::-1], label_scheme="custom")
-    path = tmp_path / "turned.tflite"
-    path.write_bytes(embed(FLOAT.flatbuffer, turned))
-    with pytest.raises(ConfigError, match="has the labels contempt"):
+    names = ("awe", *FLOAT.contract.labels[1:])
+    others = FLOAT.contract.with_(labels=names, label_scheme="custom", golden=None)
+    path = tmp_path / "others.tflite"
+    path.write_bytes(embed(FLOAT.flatbuffer, others))
+    with pytest.raises(ConfigError, match="has the labels awe"):
         check_comparable(INT8, read_model(path))
+    larger = FLOAT.contract.input.model_copy(update={"height": 64, "width": 64})
+    path.write_bytes(embed(FLOAT.flatbuffer, FLOAT.contract.with_(input=larger, golden=None)))
+    with pytest.raises(ConfigError, match="takes faces of 64x64 pixels"):
+        check_comparable(INT8, read_model(path))
+    # The order of the labels may be what is wrong with one of them: that is measured and told.
+    turned = FLOAT.contract.with_(labels=FLOAT.contract.labels[::-1], label_scheme="custom")
+    path.write_bytes(embed(FLOAT.flatbuffer, turned))
+    check_comparable(INT8, read_model(path))
     check_comparable(INT8, FLOAT)
 
 
