@@ -135,7 +135,26 @@ class QualityGate:
             return "off_axis"
         if self._is_cut(frame, square):
             return "occluded"
-        return self._spoilt(pixels)
+        return self.spoilt(pixels)
+
+    def spoilt(self, pixels: Image) -> Reason | None:
+        """``dark`` or ``blurred``: what its crop alone has against a face, wherever it was found.
+
+        Args:
+            pixels: ``uint8[height, width, channels]``, as the model sees it.
+
+        Raises:
+            DataError: the crop is no crop.
+        """
+        if self._ranges is None:
+            return None
+        found = measure(pixels)
+        if not self._dark <= found.brightness <= self._bright or found.contrast < self._flat:
+            return "dark"
+        # Noise is sharp, so it is asked for before the blur that it hides.
+        if found.contrast < self._noisy * found.noise:
+            return "dark"
+        return "blurred" if found.sharpness < self._soft else None
 
     def _is_turned(self, face: Face, square: Square) -> bool:
         if abs(square.roll_deg) > self.limits.roll_deg:
@@ -150,17 +169,6 @@ class QualityGate:
         beside = max(half - square.cx, square.cx + half - frame.width, half - square.cy)
         below = square.cy + half - frame.height
         return beside > self.limits.outside * square.side or below > self.limits.below * square.side
-
-    def _spoilt(self, pixels: Image) -> Reason | None:
-        if self._ranges is None:
-            return None
-        found = measure(pixels)
-        if not self._dark <= found.brightness <= self._bright or found.contrast < self._flat:
-            return "dark"
-        # Noise is sharp, so it is asked for before the blur that it hides.
-        if found.contrast < self._noisy * found.noise:
-            return "dark"
-        return "blurred" if found.sharpness < self._soft else None
 
 
 def tilt_of(face: Face, keypoints: Sequence[str]) -> Tilt:

@@ -24,7 +24,7 @@ from edge_fer.cameras.orientation import UPRIGHT, Orientation
 from edge_fer.errors import ConfigError, EdgeFerError
 from edge_fer.types import Box, Frame, Image
 
-__all__ = ["SyntheticCamera"]
+__all__ = ["SyntheticCamera", "background"]
 
 _SMALLEST, _LARGEST = 80, 200  # side of a face's square in pixels
 _FRAMES_PER_EXPRESSION = 45
@@ -75,7 +75,7 @@ class SyntheticCamera:
             self._patches = [_patch(face) for face in stored["faces"]]
             self._labels = tuple(str(label) for label in stored["labels"])
         self._mask = _soft_disc(len(self._patches[0]))
-        self._scene = _background(size, random)
+        self._scene = background(size, random)
         self._actors = tuple(_actor(cell, random) for cell in _cells(size, faces))
         self._fps, self._wait = fps, wait
         self._started_ns: int | None = None
@@ -203,8 +203,16 @@ def _soft_disc(side: int) -> NDArray[np.float32]:
     return np.asarray(fall * fall * (3 - 2 * fall), np.float32)
 
 
-def _background(size: tuple[int, int], random: np.random.Generator) -> Image:
-    """``uint8[H, W, 3]``: a colour gradient, soft discs and bars, and cloudy noise."""
+def background(size: tuple[int, int], random: np.random.Generator) -> Image:
+    """A scene without faces: a colour gradient, soft discs and bars, and cloudy noise.
+
+    Args:
+        size: width and height in pixels.
+        random: draws it.
+
+    Returns:
+        ``uint8[H, W, 3]``, BGR.
+    """
     width, height = size
     corners = random.uniform(70, 170, (2, 2, 3)).astype(np.float32)
     scene = np.asarray(cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR), np.float32)

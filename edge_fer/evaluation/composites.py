@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_fer.cameras.synthetic import background
 from edge_fer.classifier import Classifier
 from edge_fer.errors import DataError
 from edge_fer.evaluation.boxes import FRAME, LabelledScene
@@ -24,7 +26,16 @@ from edge_fer.pictures import luma_of
 from edge_fer.preprocess import crop, fit
 from edge_fer.types import Box, Detector, Frame, Image, Square
 
-__all__ = ["SIDES", "EndToEnd", "Pasted", "drawn_faces", "end_to_end", "pasted"]
+__all__ = [
+    "SIDES",
+    "EndToEnd",
+    "Pasted",
+    "drawn_faces",
+    "end_to_end",
+    "end_to_end_each",
+    "generated_scenes",
+    "pasted",
+]
 
 SIDES = (60, 200)
 """Smallest and largest side of a pasted face, pixels of ``FRAME``."""
@@ -53,9 +64,31 @@ def drawn_faces(faces: LabelledFaces, count: int, seed: int) -> LabelledFaces:
         DataError: there are no rows.
     """
     if len(faces) == 0 or count < 1:
-        raise DataError(f"{faces.path} has no faces to paste.", "Give a split with rows.")
+        raise DataError(f"{faces.path} has no faces to draw from.", "Give a split with rows.")
     chosen = np.random.default_rng(seed).permutation(len(faces))[:count]
     return faces.take(np.sort(chosen))
+
+
+def generated_scenes(count: int, seed: int) -> tuple[LabelledScene, ...]:
+    """Backgrounds of the synthetic camera: no faces, nobody's room, and less to mistake for one.
+
+    Each is drawn when it is looked at, and the same again for the same seed.
+    """
+    return tuple(
+        LabelledScene(
+            name=f"generated {number}",
+            faces=(),
+            stated=None,
+            original=None,
+            contents=partial(_generated, seed, number),
+        )
+        for number in range(count)
+    )
+
+
+def _generated(seed: int, number: int) -> bytes:
+    picture = background(FRAME, np.random.default_rng((seed, number)))
+    return cv2.imencode(".png", picture)[1].tobytes()
 
 
 def pasted(
@@ -196,24 +229,64 @@ def end_to_end(
         gray: see :func:`pasted`.
         on_step: called with frames done and frames in all.
     """
-    spec = classifier.contract.input
-    kept: dict[str, list[tuple[bool, bool, bool, int]]] = {name: [] for name in detectors}
-    given = []
+    found = end_to_end_each(
+        detectors, {"": classifier}, faces, scenes, seed=seed, gray=gray, on_step=on_step
+    )
+    return found[""]
+
+
+def end_to_end_each(
+    detectors: Mapping[str, Detector],
+    classifiers: Mapping[str, Classifier],
+    faces: LabelledFaces,
+    scenes: Sequence[LabelledScene],
+    *,
+    seed: int,
+    gray: bool = False,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, dict[str, EndToEnd]]:
+    """The same of several classifiers, which name what a detector found once.
+
+    Args:
+        detectors: by name, as they are used.
+        classifiers: by name; ``faces.labels`` must be the labels of each.
+        faces: the crops.
+        scenes: without faces.
+        seed: of sides and places.
+        gray: see :func:`pasted`.
+        on_step: called with frames done and frames in all.
+
+    Returns:
+        By classifier, then by detector.
+    """
+    given: dict[str, list[bool]] = {name: [] for name in classifiers}
+    kept: dict[tuple[str, str], list[tuple[bool, bool, bool, int]]] = {
+        (model, name): [] for model in classifiers for name in detectors
+    }
     frames = pasted(faces, scenes, seed, gray=gray)
     for row, (image, truth) in enumerate(zip(faces.images, faces.truth.tolist(), strict=True)):
         shown = next(frames)
-        given.append(_named(classifier, fit(image, spec)) == truth)
+        for model, classifier in classifiers.items():
+            given[model].append(_named(classifier, fit(image, classifier.contract.input)) == truth)
         for name, detector in detectors.items():
             found = detector.detect(shown.frame)
             squares = [detector.face_square(face) for face in found]
             near = [_box(square).iou(shown.square) for square in squares]
             best = int(np.argmax(near)) if near else -1
             hit = best >= 0 and near[best] >= _MATCH
-            right = hit and _named(classifier, crop(shown.frame, squares[best], spec)) == truth
             in_box = any(face.box.iou(shown.square) >= _MATCH for face in found)
-            kept[name].append((hit, in_box, right, len(found) - hit))
+            for model, classifier in classifiers.items():
+                right = hit and _rightly(classifier, shown.frame, squares[best], truth)
+                kept[model, name].append((hit, in_box, right, len(found) - hit))
         on_step(row + 1, len(faces))
-    return {name: _together(each, given) for name, each in kept.items()}
+    return {
+        model: {name: _together(kept[model, name], given[model]) for name in detectors}
+        for model in classifiers
+    }
+
+
+def _rightly(classifier: Classifier, frame: Frame, square: Square, truth: int) -> bool:
+    return _named(classifier, crop(frame, square, classifier.contract.input)) == truth
 
 
 def _together(each: list[tuple[bool, bool, bool, int]], given: list[bool]) -> EndToEnd:

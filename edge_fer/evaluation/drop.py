@@ -18,7 +18,15 @@ from edge_fer.evaluation.metrics import (
     top1,
 )
 
-__all__ = ["AccuracyDrop", "ClassDrop", "ModelFigures", "Verdict", "measure_drop", "wilson"]
+__all__ = [
+    "AccuracyDrop",
+    "ClassDrop",
+    "ModelFigures",
+    "Verdict",
+    "measure_drop",
+    "paired_drop",
+    "wilson",
+]
 
 Verdict = Literal["pass", "fail", "not_distinguishable"]
 Probabilities = NDArray[np.floating]
@@ -136,6 +144,19 @@ def measure_drop(
             for i, label in enumerate(labels)
         },
     )
+
+
+def paired_drop(
+    before: NDArray[np.bool_], after: NDArray[np.bool_]
+) -> tuple[float, tuple[float, float]]:
+    """What was right before less what is right after, points, and its paired bootstrap interval.
+
+    Args:
+        before: ``bool[N]``, at least one row.
+        after: ``bool[N]``, the same rows.
+    """
+    n, lost, won = len(before), int((before & ~after).sum()), int((~before & after).sum())
+    return 100 * (lost - won) / n, _bootstrap(lost, won, n)
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

@@ -24,15 +24,22 @@ from edge_fer.preprocess import displaced
 from edge_fer.types import Image
 
 __all__ = [
+    "CLEAN",
     "HARD",
+    "JITTER",
+    "NOISE",
+    "REPORT_SEED",
+    "SETS",
     "Answers",
     "Conditions",
+    "Gathering",
     "Kept",
     "Probabilities",
     "Robustness",
-    "jitter_loss_points",
+    "Shown",
     "jittered",
     "measure",
+    "shown_sets",
 ]
 
 Probabilities = Callable[[Image], NDArray[np.float64]]
@@ -41,8 +48,17 @@ Probabilities = Callable[[Image], NDArray[np.float64]]
 HARD = ("covered_mouth", "dark_glasses", "dark_noise", "turn_90")
 """The corruptions that a plain classifier answers with confidence, and wrongly."""
 
+REPORT_SEED = 1001
+"""Of what is reported: not the corruptions and noise that training chose the threshold on."""
+
+CLEAN, NOISE, JITTER = "clean", "noise", "jitter"
+"""Names of sets beside those of the corruptions: the rows as they are, no faces, shaken crops."""
+
 _NOISE = 2000
 _DRAWS = 3
+
+SETS = 1 + len(CORRUPTIONS) * len(STRENGTHS) + 1 + _DRAWS
+"""How many :func:`shown_sets` gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +105,7 @@ class Robustness:
         pooled: by name, the strengths together.
         accepted_noise: share of generated pictures of nothing that get a name.
         accepted_non_faces: the same of real pictures without a face; None where none were given.
-        jitter_loss_points: see :func:`jitter_loss_points`.
+        jitter_loss_points: top-1 accuracy that :func:`jittered` faces lose, mean of 3 draws.
     """
 
     min_probability: float
@@ -127,7 +143,7 @@ class Conditions:
         corrupted: by name, one for each of ``STRENGTHS``.
         nothing: highest probability for each picture of noise.
         non_faces: the same for crops without a face, or None.
-        jitter_loss_points: see :func:`jitter_loss_points`.
+        jitter_loss_points: top-1 accuracy that :func:`jittered` faces lose, mean of 3 draws.
     """
 
     clean: Answers
@@ -152,6 +168,80 @@ class Conditions:
             accepted_noise=float((self.nothing >= threshold).mean()),
             accepted_non_faces=None if empty is None else float((empty >= threshold).mean()),
             jitter_loss_points=self.jitter_loss_points,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One set of pictures that models are asked about.
+
+    Attributes:
+        name: a key of ``CORRUPTIONS``, or ``CLEAN``, ``NOISE`` or ``JITTER``.
+        strength: of the corruption; of ``JITTER`` the number of the draw; 0 of the others.
+        pixels: ``uint8[N, h, w, c]``; row by row the faces, but of ``NOISE``.
+    """
+
+    name: str
+    strength: int
+    pixels: Image
+
+
+def shown_sets(pixels: Image, spec: InputSpec, seed: int) -> Iterator[Shown]:
+    """The faces as they are, under every corruption, no faces, and the faces shaken, one by one.
+
+    Args:
+        pixels: ``uint8[N, h, w, c]`` faces as the model sees them.
+        spec: the model's input.
+        seed: the same one shows the same pictures.
+    """
+    yield Shown(name=CLEAN, strength=0, pixels=pixels)
+    for name in CORRUPTIONS:
+        for strength in STRENGTHS:
+            # Seeded by name, so that a corruption more does not change the others.
+            rng = np.random.default_rng((seed, zlib.crc32(name.encode()), strength))
+            spoilt = corrupt(name, strength, pixels, spec, rng)
+            yield Shown(name=name, strength=strength, pixels=spoilt)
+    nothing = noise(_NOISE, spec, np.random.default_rng((seed, 1)))
+    yield Shown(name=NOISE, strength=0, pixels=nothing)
+    for draw, shaken in enumerate(_shaken(pixels, spec, seed), 1):
+        yield Shown(name=JITTER, strength=draw, pixels=shaken)
+
+
+class Gathering:
+    """One model's answers to all of :func:`shown_sets`, as they come.
+
+    Args:
+        truth: ``int64[N]``, of the faces.
+    """
+
+    def __init__(self, truth: NDArray[np.int64]) -> None:
+        self._truth = truth
+        self._clean = Answers(np.empty(0), np.empty(0, bool))
+        self._corrupted: dict[str, list[Answers]] = {name: [] for name in CORRUPTIONS}
+        self._nothing = np.empty(0)
+        self._shaken: list[float] = []
+
+    def add(self, shown: Shown, p: NDArray[np.float64]) -> None:
+        """What the model says of a set, ``float64[N, C]``."""
+        if shown.name == NOISE:
+            self._nothing = p.max(axis=1)
+            return
+        answers = Answers(p.max(axis=1), p.argmax(axis=1) == self._truth)
+        if shown.name == CLEAN:
+            self._clean = answers
+        elif shown.name == JITTER:
+            self._shaken.append(float(answers.right.mean()))
+        else:
+            self._corrupted[shown.name].append(answers)
+
+    def conditions(self, non_faces: NDArray[np.float64] | None = None) -> Conditions:
+        """All of them, with the highest probability of each crop without a face."""
+        return Conditions(
+            clean=self._clean,
+            corrupted={name: tuple(each) for name, each in self._corrupted.items()},
+            nothing=self._nothing,
+            non_faces=non_faces,
+            jitter_loss_points=_loss_points(float(self._clean.right.mean()), self._shaken),
         )
 
 
@@ -184,40 +274,14 @@ def measure(
             f"There are {len(pixels)} pictures and {len(truth)} labels to measure with.",
             "Give data with a validation split.",
         )
-    total = 3 + len(CORRUPTIONS) * len(STRENGTHS)
-
-    def answers(shown: Image) -> Answers:
-        p = probabilities(shown)
-        return Answers(p.max(axis=1), p.argmax(axis=1) == truth)
-
-    clean = answers(pixels)
-    on_step(1, total)
-    by_name: dict[str, list[Answers]] = {name: [] for name in CORRUPTIONS}
-    for done, (name, shown) in enumerate(_corrupted(pixels, spec, seed), 2):
-        by_name[name].append(answers(shown))
-        on_step(done, total)
-    nothing = probabilities(noise(_NOISE, spec, np.random.default_rng((seed, 1)))).max(axis=1)
     empty = None
     if non_faces is not None and len(non_faces):
         empty = probabilities(non_faces).max(axis=1)
-    on_step(total - 1, total)
-    loss = jitter_loss_points(probabilities, pixels, truth, spec, seed=seed)
-    on_step(total, total)
-    return Conditions(
-        clean=clean,
-        corrupted={name: tuple(each) for name, each in by_name.items()},
-        nothing=nothing,
-        non_faces=empty,
-        jitter_loss_points=loss,
-    )
-
-
-def _corrupted(pixels: Image, spec: InputSpec, seed: int) -> Iterator[tuple[str, Image]]:
-    for name in CORRUPTIONS:
-        for strength in STRENGTHS:
-            # Seeded by name, so that a corruption more does not change the others.
-            rng = np.random.default_rng((seed, zlib.crc32(name.encode()), strength))
-            yield name, corrupt(name, strength, pixels, spec, rng)
+    gathered = Gathering(truth)
+    for done, shown in enumerate(shown_sets(pixels, spec, seed), 1):
+        gathered.add(shown, probabilities(shown.pixels))
+        on_step(done, SETS)
+    return gathered.conditions(empty)
 
 
 def jittered(pixels: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
@@ -243,19 +307,11 @@ def jittered(pixels: Image, spec: InputSpec, rng: np.random.Generator) -> Image:
     return out
 
 
-def jitter_loss_points(
-    probabilities: Probabilities,
-    pixels: Image,
-    truth: NDArray[np.int64],
-    spec: InputSpec,
-    *,
-    seed: int,
-) -> float:
-    """Top-1 accuracy that :func:`jittered` faces lose, in percentage points, mean of 3 draws."""
-    still = float((probabilities(pixels).argmax(axis=1) == truth).mean())
+def _shaken(pixels: Image, spec: InputSpec, seed: int) -> Iterator[Image]:
     rng = np.random.default_rng((seed, 2))
-    shaken = [
-        float((probabilities(jittered(pixels, spec, rng)).argmax(axis=1) == truth).mean())
-        for _ in range(_DRAWS)
-    ]
+    for _ in range(_DRAWS):
+        yield jittered(pixels, spec, rng)
+
+
+def _loss_points(still: float, shaken: Sequence[float]) -> float:
     return 100 * (still - float(np.mean(shaken)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge_fer.contract import InputSpec
 from edge_fer.errors import DataError
 from edge_fer.evaluation.corruptions import CORRUPTIONS
-from edge_fer.evaluation.robustness import HARD, jitter_loss_points, jittered
+from edge_fer.evaluation.robustness import HARD, jittered, measure
 from edge_fer_train.distillation import keras_probabilities
 from edge_fer_train.rejection import (
     AIM,
@@ -263,7 +263,8 @@ class TestJitter:
 
     def test_the_loss_is_in_points(self) -> None:
         still_right = model((0.9, True), (0.9, np.arange(ROWS) % 4 != 0), noise=0.2)
-        assert jitter_loss_points(still_right, PIXELS, TRUTH, SPEC, seed=1) == pytest.approx(25.0)
+        found = measure(still_right, PIXELS, TRUTH, SPEC, seed=1)
+        assert found.jitter_loss_points == pytest.approx(25.0)
 
 
 def test_a_keras_model_is_asked_through_the_shared_preprocess_and_temperature() -> None:
