@@ -3,65 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from edge_fer.assemble import Surroundings, build, open_camera, open_classifier
+from edge_fer.assemble import Surroundings, build, open_camera
 from edge_fer.classifier import Classifier
 from edge_fer.config import Settings
-from edge_fer.errors import DataError
-from edge_fer.evaluation.data import load
-from edge_fer.machine import read_thermal, rss_peak_mb
+from edge_fer.machine import rss_peak_mb
 from edge_fer.modelfile import read_model
 from edge_fer.models import find
 from edge_fer.pipeline import Pipeline
 from edge_fer.uri import redacted
-from edge_fer_bench.accuracy import (
-    MAX_CLASS_DROP,
-    MAX_DROP,
-    MeasuredAccuracy,
-    check_comparable,
-    find_reference,
-    measure_accuracy,
-)
-from edge_fer_bench.budgets import Budgets
+from edge_fer_bench.accuracy import check_comparable, find_reference
+from edge_fer_bench.backdrops import backdrops
+from edge_fer_bench.baseline import read_baseline
 from edge_fer_bench.cold_start import ColdStart, measure_cold_start
+from edge_fer_bench.comparison import check_same_machine, compare
+from edge_fer_bench.further import Further, Progress
+from edge_fer_bench.group_file import read_groups
 from edge_fer_bench.latency import bounded_by, summarise
 from edge_fer_bench.machine import read_machine, software
-from edge_fer_bench.protocol import Protocol, Run, measure
+from edge_fer_bench.protocol import measure
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
-from edge_fer_bench.section import Section
+from edge_fer_bench.request import Request
 from edge_fer_bench.source import Source
-from edge_fer_bench.thermal import Thermal
+from edge_fer_bench.watch import Watch
 
-__all__ = ["Request", "run_benchmark"]
+__all__ = ["run_benchmark"]
 
-# Phase, how much of it is done, and how much there is.
-Progress = Callable[[str, float, float], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be measured; names and units as on the command line.
-
-    Attributes:
-        settings: of the pipeline that is timed: that of ``edge-fer run``.
-        reference: the float twin; None for the usual one.
-        data, ferplus, split: labelled pictures, to measure the accuracy drop.
-        protocol: the rules of timing.
-        budgets: limits.
-    """
-
-    settings: Settings
-    reference: str | None = None
-    data: Path | None = None
-    ferplus: Path | None = None
-    split: str | None = None
-    protocol: Protocol = field(default_factory=Protocol)
-    budgets: Budgets = field(default_factory=Budgets)
+_IDLE_S = 10.0  # that the machine rests before a sustained run, where something measures its power
 
 
 def run_benchmark(
@@ -89,9 +61,15 @@ def run_benchmark(
         ModelError: no such model, damaged, or it computes something else here.
     """
     started = datetime.now(UTC)
-    settings, protocol = request.settings, request.protocol
-    request.budgets.require_data(request.data)
+    settings, rules = request.settings, request.rules
+    request.check()
+    machine = read_machine()
+    before = None if request.baseline is None else read_baseline(request.baseline)
+    if before is not None:
+        check_same_machine(machine.to_json(), before)
     reference = _reference(request)
+    groups = None if request.groups is None else read_groups(request.groups)
+    behind = backdrops(request.scenes) if request.end_to_end else None
     on_progress("cold start", 0, 1)
     # Before anything is opened here: a camera can be opened once at a time.
     cold_start = cold_starts(settings.model_dump(mode="json"))
@@ -100,34 +78,44 @@ def run_benchmark(
         classifier = pipeline.classifier
         golden = _golden(classifier)
         on_progress("warming up", 0, 1)
-        before = read_thermal()
-        run = measure(
-            pipeline,
-            source,
-            protocol,
-            on_progress=lambda done: on_progress(
-                "measuring", min(done, protocol.seconds), protocol.seconds
-            ),
-        )
-        thermal = Thermal(before=before, after=read_thermal())
+        with Watch() as watch:
+            if request.sustained is not None:
+                watch.idle(_IDLE_S)
+            run = measure(
+                pipeline,
+                source,
+                rules,
+                on_progress=lambda done: on_progress(
+                    "measuring", min(done, rules.seconds), rules.seconds
+                ),
+            )
+        state = watch.state(seconds=run.seconds, frames=run.frames)
         memory = rss_peak_mb()
-        on_progress("measuring", protocol.seconds, protocol.seconds)
+        on_progress("measuring", rules.seconds, rules.seconds)
         latency = summarise(run)
-        further = _Further(request, classifier, reference, on_progress)
-        further.measure(run)
-        return BenchmarkReport(
+        further = Further(
+            request,
+            pipeline,
+            reference=reference,
+            groups=groups,
+            behind=behind,
+            on_progress=on_progress,
+            on_skip=on_skip,
+        )
+        further.measure(run, state)
+        report = BenchmarkReport(
             started=started,
-            machine=read_machine(),
+            machine=machine,
             software=software(classifier.backend.name),
             model=ModelCard.of(classifier, settings.threads),
             source=_source_card(settings, source),
-            protocol=protocol,
+            protocol=rules,
             run=run,
             latency=latency,
-            bound=bounded_by(run, latency, source, protocol.seconds),
+            bound=bounded_by(run, latency, source, rules.seconds),
             cold_start=cold_start,
             rss_peak_mb=memory,
-            thermal=thermal,
+            state=state,
             accuracy=further.accuracy,
             recorded=classifier.contract.metrics,
             golden=golden,
@@ -135,55 +123,9 @@ def run_benchmark(
             sections=tuple(further.sections),
             interrupted=further.interrupted,
         )
-
-
-class _Further:
-    """What is measured once frames are timed; Ctrl-C leaves what there is so far."""
-
-    def __init__(
-        self,
-        request: Request,
-        classifier: Classifier,
-        reference: str | None,
-        on_progress: Progress,
-    ) -> None:
-        self._request, self._classifier, self._reference = request, classifier, reference
-        self._on_progress = on_progress
-        self.accuracy: MeasuredAccuracy | None = None
-        self.sections: list[Section] = []
-        self.interrupted = False
-
-    def measure(self, run: Run) -> None:
-        """All of it."""
-        if run.stopped_by == "interrupted":
-            self.interrupted = True
-            return
-        try:
-            self._measure()
-        except KeyboardInterrupt:
-            self.interrupted = True
-
-    def _measure(self) -> None:
-        request = self._request
-        if request.data is None or self._reference is None:
-            return
-        self._on_progress("accuracy", 0, 1)
-        labels = self._classifier.labels
-        faces = load(request.data, labels, split=request.split, ferplus=request.ferplus)
-        settings, budgets = request.settings, request.budgets
-        twin = open_classifier(self._reference, backend=settings.backend, threads=settings.threads)
-        with ExitStack() as opened:
-            opened.callback(twin.close)
-            self.accuracy = measure_accuracy(
-                self._classifier,
-                twin,
-                faces,
-                max_drop=MAX_DROP if budgets.max_drop is None else budgets.max_drop,
-                max_class_drop=(
-                    MAX_CLASS_DROP if budgets.max_class_drop is None else budgets.max_class_drop
-                ),
-                on_progress=lambda done, total: self._on_progress("accuracy", done, total),
-            )
+    if before is None:
+        return report
+    return replace(report, sections=(compare(report.to_json(), before), *report.sections))
 
 
 @contextmanager
@@ -204,8 +146,6 @@ def _reference(request: Request) -> str | None:
     """The float twin where a drop is to be measured; refused early where it cannot be."""
     if request.data is None:
         return None
-    if not request.data.exists():
-        raise DataError(f"There is no data at {request.data}.", "Check --data.")
     model = request.settings.model
     reference = find_reference(model, request.reference)
     check_comparable(read_model(find(model)), read_model(find(reference)))

@@ -1,4 +1,4 @@
-"""How sure a percentile of frame times is.
+"""How sure the mean and the percentiles of frame times are.
 
 Frames that follow each other are alike: a slow spell of the machine is one event, not thirty. So
 whole runs of frames are drawn anew and not single ones (the moving block bootstrap: Kuensch, "The
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST", "percentile_intervals"]
+__all__ = ["LEAST", "Interval", "intervals"]
+
+Interval = tuple[float, float]
 
 LEAST = 30
 """Fewer values than this give no interval."""
@@ -22,10 +24,10 @@ _LEAST_RESAMPLES = 100
 _BUDGET = 4_000_000  # values drawn in all: a second or so on a Pi
 
 
-def percentile_intervals(
-    values: NDArray[np.floating], percentiles: Sequence[float], *, seed: int = 0
-) -> list[tuple[float, float]] | None:
-    """95 % intervals of percentiles of a series, by drawing blocks of n^(1/3), at least 10, values.
+def intervals(
+    values: NDArray[np.floating], percentiles: Sequence[int], *, seed: int = 0
+) -> dict[str, Interval] | None:
+    """95 % intervals of a series, by drawing blocks of n^(1/3), at least 10, values.
 
     Args:
         values: ``[N]`` in the order in which they were measured.
@@ -33,7 +35,8 @@ def percentile_intervals(
         seed: of the draws.
 
     Returns:
-        (low, high) for each percentile, or None where there are fewer than :data:`LEAST` values.
+        (low, high) of ``mean`` and of each percentile, as ``p50``; None where there are fewer than
+        :data:`LEAST` values.
     """
     n = len(values)
     if n < LEAST:
@@ -41,11 +44,12 @@ def percentile_intervals(
     block = max(10, round(n ** (1 / 3)))
     resamples = max(_LEAST_RESAMPLES, min(_RESAMPLES, _BUDGET // n))
     rng = np.random.default_rng(seed)
-    found = np.empty((resamples, len(percentiles)))
+    found = np.empty((resamples, 1 + len(percentiles)))
     within = np.arange(block)
     for row in found:
         starts = rng.integers(0, n - block + 1, -(-n // block))
         drawn = values[(starts[:, None] + within).ravel()[:n]]
-        row[:] = np.percentile(drawn, percentiles)
-    low, high = np.percentile(found, [2.5, 97.5], axis=0)
-    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+        row[0], row[1:] = drawn.mean(), np.percentile(drawn, percentiles)
+    ends = np.percentile(found, [2.5, 97.5], axis=0).T
+    names = ("mean", *(f"p{p}" for p in percentiles))
+    return {name: (float(a), float(b)) for name, (a, b) in zip(names, ends, strict=True)}

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.pipeline import STAGES
-from edge_fer_bench.bootstrap import percentile_intervals
+from edge_fer_bench.bootstrap import Interval, intervals
 from edge_fer_bench.protocol import P99_FRAMES, Run
 from edge_fer_bench.source import Source
 
-__all__ = ["Bound", "Interval", "Latency", "StageTimes", "bounded_by", "summarise"]
+__all__ = ["Bound", "Latency", "StageTimes", "bounded_by", "summarise"]
 
-Interval = tuple[float, float]
-PERCENTILES = (50, 90, 99)
+_PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +26,7 @@ class StageTimes:
     Attributes:
         n: frames.
         mean, p50, p90, p99, max: milliseconds.
-        ci95: 95 % intervals of ``p50``, ``p90`` and ``p99``; None below 30 frames.
+        ci95: 95 % intervals of ``mean``, ``p50``, ``p90`` and ``p99``; None below 30 frames.
     """
 
     n: int
@@ -44,8 +43,7 @@ class StageTimes:
         if not len(values):
             return cls(n=0)
         each = np.asarray(values, np.float64)
-        p50, p90, p99 = (float(p) for p in np.percentile(each, PERCENTILES))
-        found = percentile_intervals(each, PERCENTILES)
+        p50, p90, p99 = (float(p) for p in np.percentile(each, _PERCENTILES))
         return cls(
             n=len(each),
             mean=float(each.mean()),
@@ -53,7 +51,7 @@ class StageTimes:
             p90=p90,
             p99=p99,
             max=float(each.max()),
-            ci95=None if found is None else dict(zip(("p50", "p90", "p99"), found, strict=True)),
+            ci95=intervals(each, _PERCENTILES),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -26,8 +26,12 @@ from edge_fer_bench.verdict import NOT_MEASURED, judge, p_value, recorded_words
 __all__ = ["page", "prepare_folder", "write_report"]
 
 
-def prepare_folder(folder: Path) -> None:
+def prepare_folder(folder: Path, flag: str = "--report") -> None:
     """Make the folder and see that it can be written to, before anything is measured.
+
+    Args:
+        folder: to be written to.
+        flag: what named it, for the error.
 
     Raises:
         DeviceError: it cannot.
@@ -39,7 +43,7 @@ def prepare_folder(folder: Path) -> None:
     except OSError as err:
         raise DeviceError(
             f"Reports cannot be written to {folder} ({err.strerror}).",
-            "Name a folder that you may write to with --report.",
+            f"Name a folder that you may write to with {flag}.",
         ) from err
 
 

@@ -14,10 +14,10 @@ from edge_fer_bench.budgets import Check
 from edge_fer_bench.cold_start import ColdStart
 from edge_fer_bench.latency import Bound, Latency
 from edge_fer_bench.machine import Machine
+from edge_fer_bench.machine_state import MachineState
 from edge_fer_bench.protocol import Protocol, Run
 from edge_fer_bench.section import Section
 from edge_fer_bench.source import SourceKind
-from edge_fer_bench.thermal import Thermal
 
 __all__ = ["SCHEMA", "BenchmarkReport", "GoldenCheck", "ModelCard", "SourceCard"]
 
@@ -130,6 +130,7 @@ class BenchmarkReport:
         started: wall-clock time, with its zone.
         accuracy: measured now, or None.
         recorded: the contract's metrics, measured at conversion on the build host.
+        state: what the machine did meanwhile.
         bound: what the frame rate depended on.
         sections: what else was measured, in the order in which it is shown.
         interrupted: whether the user stopped it before its end.
@@ -146,7 +147,7 @@ class BenchmarkReport:
     bound: Bound
     cold_start: ColdStart
     rss_peak_mb: float
-    thermal: Thermal
+    state: MachineState
     accuracy: MeasuredAccuracy | None
     recorded: tuple[Metric, ...]
     golden: GoldenCheck
@@ -171,13 +172,14 @@ class BenchmarkReport:
             "cold_start_ms": self.cold_start.median_ms,
             "fps": self.run.fps,
             "rss_peak_mb": self.rss_peak_mb,
-            "thermal": self.thermal.to_json(),
+            "thermal": self.state.thermal.to_json(),
             "accuracy": self.accuracy.to_json() if self.accuracy else None,
             "recorded": [metric.model_dump(mode="json") for metric in self.recorded],
             "golden": self.golden.to_json(),
             "started": self.started.isoformat(timespec="seconds"),
             "protocol": self._protocol(),
             "cold_start": self.cold_start.to_json(),
+            "machine_state": self.state.to_json(),
             "bound": self.bound.by,
             "bounded_by": self.bound.words,
             "budgets": [check.to_json() for check in self.budgets],

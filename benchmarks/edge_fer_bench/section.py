@@ -61,6 +61,7 @@ class Grid:
         columns, rows: the first column is what a row is about.
         note: below it, in a sentence or two; empty for none.
         key: its name in the CSV file.
+        detail: a terminal shows it only with ``--verbose``.
     """
 
     key: str
@@ -68,6 +69,7 @@ class Grid:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     note: str = ""
+    detail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

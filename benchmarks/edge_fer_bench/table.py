@@ -26,14 +26,14 @@ _TONES = {"plain": "", "strong": "bold", "dim": "dim", "bad": "red"}
 _MARKS = {"pass": "\u2714", "fail": "\u2718", "open": "?", "info": "\u25cf"}
 
 
-def render(report: BenchmarkReport, console: Console) -> None:
-    """Print the whole report, verdict first."""
+def render(report: BenchmarkReport, console: Console, *, details: bool = False) -> None:
+    """Print the report, verdict first; with ``details`` all of its tables."""
     width = min(max(console.width, _NARROW), _WIDE)
     parts = [_verdict(report), _latency(report)]
     if report.accuracy is not None:
         parts.append(_accuracy(report.accuracy))
     for section in report.sections:
-        parts += [_grid(grid) for grid in section.grids]
+        parts += [_grid(grid) for grid in section.grids if details or not grid.detail]
     console.print(Group(*parts, *_facts(report)), width=width)
 
 
@@ -146,7 +146,7 @@ def _grid(grid: Grid) -> RenderableType:
     table = _table(grid.title, "")
     for column in grid.columns:
         side: JustifyMethod = "left" if column.kind == "text" else "right"
-        table.add_column(column.name, justify=side)
+        table.add_column(column.name, justify=side, no_wrap=column is grid.columns[0])
     for row in grid.rows:
         cells = (shown(cell, column) for cell, column in zip(row.cells, grid.columns, strict=True))
         table.add_row(*cells, style=_TONES[row.tone])
@@ -172,7 +172,7 @@ def _facts(report: BenchmarkReport) -> list[RenderableType]:
         ("bounded by", report.bound.words),
         ("cold start", start),
         ("memory", f"{report.rss_peak_mb:.0f} MB at its peak"),
-        ("thermal", report.thermal.words),
+        *report.state.words.items(),
     ]
     recorded = [
         ("recorded", f"in the contract at conversion: {recorded_words(metric)}")

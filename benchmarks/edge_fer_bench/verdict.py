@@ -51,6 +51,7 @@ def judge(report: BenchmarkReport) -> Headline:
     sentences = [_speed(report), _accuracy(report), report.golden.words]
     if report.accuracy is not None:
         sentences[:2] = sentences[1], sentences[0]  # what the headline is about comes first
+        sentences[:0] = report.accuracy.suspicions  # and before it what may explain it all
     sentences += [words for section in report.sections for words in section.findings]
     if met:
         sentences.append(f"Limits kept: {'; '.join(met)}.")

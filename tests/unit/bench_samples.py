@@ -18,9 +18,9 @@ from edge_fer_bench.accuracy import MeasuredAccuracy
 from edge_fer_bench.cold_start import ColdStart
 from edge_fer_bench.latency import Bound, summarise
 from edge_fer_bench.machine import Machine
+from edge_fer_bench.machine_state import MachineState
 from edge_fer_bench.protocol import Protocol, Run, Samples, WarmUp
 from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
-from edge_fer_bench.thermal import Thermal
 
 LABELS = ("neutral", "happiness", "contempt")
 
@@ -179,7 +179,7 @@ def report(**changes: Any) -> BenchmarkReport:
             runs_ms=(700.0, 650.0, 720.0), imports_ms=400.0, open_ms=50.0, first_frame_ms=60.0
         ),
         rss_peak_mb=111.0,
-        thermal=Thermal(
+        state=MachineState(
             before=Reading(celsius=50.0, throttled=0), after=Reading(celsius=61.0, throttled=0)
         ),
         accuracy=None,

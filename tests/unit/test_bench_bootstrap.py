@@ -1,31 +1,35 @@
 import numpy as np
 import pytest
 
-from edge_fer_bench.bootstrap import LEAST, percentile_intervals
+from edge_fer_bench.bootstrap import LEAST, intervals
 from edge_fer_bench.latency import StageTimes
 from edge_fer_bench.protocol import Protocol, Samples
 
 
 def test_values_that_are_all_the_same_leave_no_doubt() -> None:
-    assert percentile_intervals(np.full(500, 7.0), (50, 99)) == [(7.0, 7.0), (7.0, 7.0)]
+    assert intervals(np.full(500, 7.0), (50, 99)) == dict.fromkeys(
+        ("mean", "p50", "p99"), (7.0, 7.0)
+    )
 
 
 def test_too_few_values_have_no_interval() -> None:
-    assert percentile_intervals(np.arange(LEAST - 1.0), (50,)) is None
+    assert intervals(np.arange(LEAST - 1.0), (50,)) is None
     assert StageTimes.of(np.arange(LEAST - 1.0)).ci95 is None
     found = StageTimes.of(np.arange(float(LEAST))).ci95
     assert found is not None
-    assert set(found) == {"p50", "p90", "p99"}
+    assert set(found) == {"mean", "p50", "p90", "p99"}
 
 
 def test_the_interval_covers_the_true_median_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(5)
-    hits = 0
+    hits = means = 0
     for seed in range(60):
-        found = percentile_intervals(rng.gamma(4.0, 1.0, 300), (50,), seed=seed)
+        found = intervals(rng.gamma(4.0, 1.0, 300), (50,), seed=seed)
         assert found is not None
-        hits += found[0][0] <= 3.6721 <= found[0][1]
+        hits += found["p50"][0] <= 3.6721 <= found["p50"][1]
+        means += found["mean"][0] <= 4.0 <= found["mean"][1]
     assert 50 <= hits <= 60
+    assert 50 <= means <= 60
 
 
 def test_slow_spells_widen_the_interval_that_single_draws_would_make_too_narrow() -> None:
@@ -34,20 +38,21 @@ def test_slow_spells_widen_the_interval_that_single_draws_would_make_too_narrow(
     shuffled = rng.permutation(spells)
 
     def width(values: np.ndarray) -> float:
-        found = percentile_intervals(values, (50,))
+        found = intervals(values, (50,))
         assert found is not None
-        return found[0][1] - found[0][0]
+        low, high = found["p50"]
+        return high - low
 
     assert width(spells) > 1.8 * width(shuffled)
 
 
 def test_a_long_series_is_drawn_less_often_and_still_has_its_interval() -> None:
     values = np.random.default_rng(1).normal(10, 1, 60_000)
-    found = percentile_intervals(values, (50, 99))
+    found = intervals(values, (50, 99))
     assert found is not None
-    (low, high), (_, most) = found
+    low, high = found["p50"]
     assert 9.9 < low < float(np.median(values)) < high < 10.1
-    assert most < 13
+    assert found["p99"][1] < 13
 
 
 def test_measuring_goes_on_for_a_p99_but_not_for_ever() -> None:

@@ -1,13 +1,14 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
 
 import cv2
 import pytest
-from bench_samples import COMPUTER, METRIC, accuracy, report, run
+from bench_samples import COMPUTER, METRIC, accuracy, frames, report, run
 from rich.console import Console
 
 from edge_fer.errors import DeviceError
@@ -45,9 +46,9 @@ def checked(**limits: float) -> BenchmarkReport:
     return report(run=timed, accuracy=measured, budgets=checks)
 
 
-def printed(given: BenchmarkReport, width: int = 80) -> str:
+def printed(given: BenchmarkReport, *, details: bool = False) -> str:
     out = StringIO()
-    render(given, Console(file=out, width=width))
+    render(given, Console(file=out, width=80), details=details)
     return out.getvalue()
 
 
@@ -125,6 +126,31 @@ def test_limits_that_were_kept() -> None:
     assert not kept.missed
     assert len(kept.budgets) == 5
     assert checked().budgets == ()
+
+
+def test_what_was_never_measured_is_no_limit_kept() -> None:
+    few = run([10.0] * 20)
+    (slow,) = Budgets(max_p99=9.0).check(summarise(few), few.fps, 1.0, None)
+    assert not slow.met
+    assert "the slowest of 20 frames, too few for a 99th percentile, took 10.0 ms" in slow.words
+    assert Budgets(max_p99=11.0).check(summarise(few), few.fps, 1.0, None)[0].met
+    nobody = run(samples=frames([10.0] * 500, 0))
+    checks = Budgets(max_p99=20.0, min_fps=1.0).check(summarise(nobody), 100.0, 1.0, None)
+    assert [check.met for check in checks] == [False, False]
+    assert all("no face was found" in check.words for check in checks)
+    (check,) = Budgets(max_class_drop=3.0).check(summarise(few), few.fps, 1.0, accuracy(0, n=60))
+    assert not check.met
+    assert "no class was judged" in check.words
+
+
+def test_a_detailed_table_is_for_the_page_and_for_the_talkative() -> None:
+    class Detailed(Counted):
+        grids = (replace(Counted.grids[0], detail=True),)
+
+    given = report(sections=(Detailed(),))
+    assert "pears" not in printed(given)
+    assert "pears" in printed(given, details=True)
+    assert "pears" in page(given)
 
 
 def test_a_drop_inside_the_interval_is_no_miss() -> None:
