@@ -1,6 +1,7 @@
-"""Measure this project's models and its peers in one go, on the same rows.
+"""Measure this project and its peers in one go, on the same frames and rows.
 
-Example: python benchmarks/peers/compare.py --data fer2013.npz --peer ferplus_model_pd_best.tflite
+Example: python benchmarks/peers/compare.py --data fer2013.npz --video clip.mp4 \
+    --peer ferplus_model_pd_best.tflite
 """
 
 from __future__ import annotations
@@ -28,25 +29,38 @@ def compare(
     peer: Annotated[
         Path | None, typer.Option(help="model/ferplus_model_pd_best.tflite of vicksam/fer-model.")
     ] = None,
-    fer_python: Annotated[
+    yunet: Annotated[
         Path | None,
-        typer.Option(help="Python that has the package fer. Default: that of --make-venv."),
+        typer.Option(help="OpenCV's YuNet. Default: that of edge-fer models pull yunet."),
     ] = None,
-    make_venv: Annotated[
+    video: Annotated[
+        Path | None, typer.Option(help="Clip with one face, for whole frames.")
+    ] = None,
+    venvs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the environments. Default: the repository's root."),
+    ] = None,
+    make_venvs: Annotated[
         bool,
-        typer.Option("--make-venv", help="Make .venv-peer-fer afresh from PyPI (2 GB) first."),
+        typer.Option("--make-venvs", help="Make all of them afresh from PyPI (3 GB) first."),
     ] = False,
     rows: Annotated[
         int | None, typer.Option(min=1, help="Score only so many rows, for a trial.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timing: turns that each model gets.")] = 30,
-    calls: Annotated[int, typer.Option(min=1, help="Timing: pictures per turn.")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="Faces: turns that each model gets.")] = 30,
+    calls: Annotated[int, typer.Option(min=1, help="Faces: pictures per turn.")] = 30,
+    frame_rounds: Annotated[
+        int, typer.Option(min=1, help="Frames: how often each gets the clip.")
+    ] = 7,
     json_out: Annotated[
         Path | None, typer.Option("--json", help="File for everything that was measured.")
     ] = None,
     markdown_out: Annotated[
-        Path | None,
-        typer.Option("--markdown", help="File for the table; between its markers if it has them."),
+        list[Path] | None,
+        typer.Option(
+            "--markdown",
+            help="File for the tables, between its markers if it has them; can be given again.",
+        ),
     ] = None,
     results: Annotated[
         Path | None,
@@ -55,21 +69,22 @@ def compare(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure this project's models and its peers in one go, on the same rows.
+    """Measure this project and its peers in one go, on the same frames and rows.
 
-    A peer that is not there is left out, said aloud and named in the table.
+    A peer that is not there is left out, said aloud and named below the table.
 
-    Example: python benchmarks/peers/compare.py --data fer2013.npz --peer theirs.tflite
+    Example: python benchmarks/peers/compare.py --data fer2013.npz --video clip.mp4
     """
     from edge_fer.files import write_text
-    from peers.pypi_fer import make_venv as make
-    from peers.tables import render
+    from peers.tables import filled_in, places, render
+    from peers.venvs import ROOT, VENVS, make
 
     talk = Talk(quiet=quiet, verbose=verbose)
-    if markdown_out is not None:
-        _check_markdown(markdown_out)
-    if make_venv:
-        fer_python = make(on_step=talk.say)
+    for path in markdown_out or ():
+        _check_markdown(path)
+    if make_venvs:
+        for venv in VENVS:
+            make(venv, venvs or ROOT, on_step=talk.say)
         if data is None and results is None:
             return
     if (data is None) == (results is None):
@@ -88,10 +103,13 @@ def compare(
             ferplus=ferplus,
             split=split,
             peer=peer,
-            fer_python=fer_python,
+            yunet=yunet,
+            clip=video,
+            venvs=venvs or ROOT,
             sample=rows,
             rounds=rounds,
             calls=calls,
+            frame_rounds=frame_rounds,
         )
         with talk.progress() as bar:
             task = bar.add_task("opening", total=None)
@@ -108,8 +126,9 @@ def compare(
             )
     if json_out is not None:
         write_text(json_out, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    if markdown_out is not None:
-        write_text(markdown_out, _markdown(markdown_out, document))
+    for path in markdown_out or ():
+        text = path.read_text(encoding="utf-8") if path.is_file() else places()
+        write_text(path, filled_in(text, document))
     if not quiet:
         from rich.console import Console
 
@@ -128,22 +147,15 @@ def _read(path: Path) -> dict[str, object]:
     return document
 
 
-def _markdown(path: Path, document: dict[str, object]) -> str:
-    from peers.tables import inserted, markdown
-
-    table = markdown(document)
-    return inserted(path.read_text(encoding="utf-8"), table) if path.is_file() else table
-
-
 def _check_markdown(path: Path) -> None:
-    """Before minutes of measuring: a file without a place for the table is left alone."""
-    from peers.tables import BEGIN, END
+    """Before minutes of measuring: a file without a place for a table is left alone."""
+    from peers.tables import check_places
 
-    if path.is_file() and not {BEGIN, END} <= set(path.read_text(encoding="utf-8").splitlines()):
-        raise ConfigError(
-            f"{path} has no place for the table.",
-            f"Put the lines {BEGIN} and {END} where it shall stand, or name a new file.",
-        )
+    if path.is_file():
+        try:
+            check_places(path.read_text(encoding="utf-8"))
+        except EdgeFerError as err:
+            raise ConfigError(f"{path}: {err.message}", err.remedy) from err
 
 
 def main(arguments: list[str] | None = None) -> int:

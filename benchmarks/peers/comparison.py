@@ -17,16 +17,21 @@ from edge_fer.errors import DataError, EdgeFerError, ModelError
 from edge_fer.evaluation.data import LabelledFaces, Rows, labelled, read
 from edge_fer.evaluation.labels import SCHEMES
 from edge_fer_bench.machine import read_machine
-from peers import pypi_fer, vicksam
+from peers import vicksam
+from peers.asked import AskedEntrant
 from peers.entrant import Card, Entrant, Part
+from peers.frames import Clip, contest, contestants, read_clip
 from peers.ours import open_ours, shipped_classifiers
+from peers.process import Process, command
 from peers.scoring import columns, judged_classes, lacking, score
 from peers.timing import Ratio, interleaved
+from peers.venvs import FER, ROOT, find_python
 
 __all__ = ["SCHEMA", "Request", "Skipped", "compare", "document", "splits", "table"]
 
-SCHEMA = "edge-fer/peers/1"
+SCHEMA = "edge-fer/peers/2"
 _TIMED_ROWS = 64
+_FRAMES = "whole frames"
 Probabilities = NDArray[np.float64]
 Answer = tuple[Card, Probabilities]
 Progress = Callable[[str, int, int], None]
@@ -39,19 +44,25 @@ class Request:
     Attributes:
         data, ferplus, split: as for ``edge-fer evaluate``.
         peer: vicksam's ``.tflite``; None leaves it out.
-        fer_python: of the environment that has ``fer``; None looks where it is made.
+        yunet: OpenCV's face detector; None: the pulled one.
+        clip: video whose frames everybody looks at; None leaves whole frames out.
+        venvs: the folder of the environments.
         sample: score only so many rows of each label scheme, for a trial; None: all.
-        rounds, calls: of the timing.
+        rounds, calls: of the timing on faces.
+        frame_rounds: of the timing on frames.
     """
 
     data: Path
     ferplus: Path | None = None
     split: str | None = None
     peer: Path | None = None
-    fer_python: Path | None = None
+    yunet: Path | None = None
+    clip: Path | None = None
+    venvs: Path = ROOT
     sample: int | None = None
     rounds: int = 30
-    calls: int = 50
+    calls: int = 30
+    frame_rounds: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +87,14 @@ def compare(
         on_skip: told of each that cannot take part.
 
     Returns:
-        The document ``edge-fer/peers/1``.
+        The document ``edge-fer/peers/2``.
 
     Raises:
-        DataError: the data cannot be used, or has labels for no scheme.
+        DataError: data or clip cannot be used, or the data have labels for no scheme.
         ModelError: no shipped model, or one of them is damaged.
     """
     rows = read(request.data, request.ferplus)
+    clip = None if request.clip is None else read_clip(request.clip)
     skipped: list[Skipped] = []
 
     def skip(name: str, reason: str) -> None:
@@ -114,10 +126,13 @@ def compare(
             taking_part,
             rounds=request.rounds,
             calls=request.calls,
-            on_round=partial(on_progress, "timing in turns"),
+            on_round=partial(on_progress, "faces, in turns"),
+            on_lost=lambda place, err: skip(taking_part[place].card.name, str(err)),
         )
     tables = [table(scheme, faces[scheme], given) for scheme, given in answers.items()]
-    return document(request, rows, [e.card for e in taking_part], tables, times, skipped)
+    cards = [entrant.card for entrant in taking_part]
+    frames = _frames(request, clip, on_progress, skip)
+    return document(request, rows, cards, tables, times, frames, skipped)
 
 
 def splits(
@@ -205,6 +220,7 @@ def document(
     cards: Sequence[Card],
     tables: Sequence[dict[str, Any]],
     times: Sequence[Mapping[Part, Ratio]],
+    frames: dict[str, Any] | None,
     skipped: Sequence[Skipped],
 ) -> dict[str, Any]:
     """Everything in one document, which names no folder but those in reasons for skipping."""
@@ -224,6 +240,7 @@ def document(
             for card, spent in zip(cards, times, strict=True)
         ],
         "tables": list(tables),
+        "frames": frames,
         "skipped": [asdict(one) for one in skipped],
     }
 
@@ -237,11 +254,33 @@ def _candidates(request: Request, rows: Rows) -> Iterator[tuple[str, bool, Calla
         yield model.name, True, partial(open_ours, model)
     yield vicksam.NAME, False, lambda: vicksam.open_float(vicksam.read(request.peer))
     yield vicksam.INT8_NAME, False, lambda: vicksam.open_int8(vicksam.read(request.peer), rows)
-    yield (
-        pypi_fer.NAME,
-        False,
-        lambda: pypi_fer.FerEntrant(pypi_fer.find_python(request.fer_python)),
-    )
+    for name, module in (("fer", "fer_worker"), ("Haar and Keras", "keras_worker")):
+        yield name, False, partial(_asked, name, module, request.venvs)
+
+
+def _asked(name: str, module: str, venvs: Path) -> AskedEntrant:
+    return AskedEntrant(Process(name, command(find_python(FER, venvs), module)))
+
+
+def _frames(
+    request: Request, clip: Clip | None, on_progress: Progress, skip: Callable[[str, str], None]
+) -> dict[str, Any] | None:
+    """Without a clip, or without a process of ours, there is nothing to compare; rows are kept."""
+    if clip is None:
+        skip(_FRAMES, "No --video CLIP was given.")
+        return None
+    try:
+        return contest(
+            contestants(request.peer, request.yunet, request.venvs),
+            clip,
+            root=request.venvs,
+            rounds=request.frame_rounds,
+            on_progress=on_progress,
+            on_skip=lambda name, reason: skip(f"frames by {name}", reason),
+        )
+    except EdgeFerError as err:
+        skip(_FRAMES, str(err))
+        return None
 
 
 def _answers(
