@@ -31,8 +31,8 @@ from edge_fer.loaded import LoadedModel
 from edge_fer.pipeline import look
 from edge_fer.preprocess import crop, quantise, to_real
 from edge_fer.types import Image
-from edge_fer_bench.cold_start import measure_cold_start
-from edge_fer_bench.networks import networks
+from edge_fer_bench.roofline.networks import networks
+from edge_fer_bench.timing.cold_start import measure_cold_start
 from peers.frames import read_clip
 from peers.played import Shown, pipeline_on
 from peers.timing import in_turns, one_core

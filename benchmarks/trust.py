@@ -26,9 +26,9 @@ from edge_fer.cli.console import Talk
 from edge_fer.config import Settings, load_settings
 from edge_fer.files import write_text
 from edge_fer.pipeline import STAGES, Pipeline
-from edge_fer_bench.protocol import Protocol, Samples, timed
-from edge_fer_bench.source import Source
-from edge_fer_bench.watch import Watch
+from edge_fer_bench.machine.watch import Watch
+from edge_fer_bench.timing.protocol import Protocol, Samples, timed
+from edge_fer_bench.timing.source import Source
 
 _BLOCK = Protocol(seconds=0.0, min_frames=400, p99_frames=0)
 _BENCHMARK = (sys.executable, "-c", "from edge_fer.cli import main; main()", "benchmark")

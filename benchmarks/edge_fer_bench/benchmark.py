@@ -16,20 +16,20 @@ from edge_fer.modelfile import read_model
 from edge_fer.models import find
 from edge_fer.pipeline import Pipeline
 from edge_fer.uri import redacted
-from edge_fer_bench.accuracy import check_comparable, find_reference
-from edge_fer_bench.backdrops import backdrops
-from edge_fer_bench.baseline import read_baseline
-from edge_fer_bench.cold_start import ColdStart, measure_cold_start
-from edge_fer_bench.comparison import check_same_machine, compare
+from edge_fer_bench.accuracy.backdrops import backdrops
+from edge_fer_bench.accuracy.group_file import read_groups
+from edge_fer_bench.accuracy.measured import check_comparable, find_reference
+from edge_fer_bench.compare.baseline import read_baseline
+from edge_fer_bench.compare.comparison import check_same_machine, compare
 from edge_fer_bench.further import Further, Progress
-from edge_fer_bench.group_file import read_groups
-from edge_fer_bench.latency import bounded_by, summarise
-from edge_fer_bench.machine import read_machine, software
-from edge_fer_bench.protocol import measure
-from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
+from edge_fer_bench.machine.card import read_machine, software
+from edge_fer_bench.machine.watch import Watch
+from edge_fer_bench.report.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
 from edge_fer_bench.request import Request
-from edge_fer_bench.source import Source
-from edge_fer_bench.watch import Watch
+from edge_fer_bench.timing.cold_start import ColdStart, measure_cold_start
+from edge_fer_bench.timing.latency import bounded_by, summarise
+from edge_fer_bench.timing.protocol import measure
+from edge_fer_bench.timing.source import Source
 
 __all__ = ["run_benchmark"]
 

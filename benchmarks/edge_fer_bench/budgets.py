@@ -7,9 +7,9 @@ from typing import Any
 
 from edge_fer.errors import ConfigError
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
-from edge_fer_bench.accuracy import MeasuredAccuracy
-from edge_fer_bench.latency import Latency
-from edge_fer_bench.protocol import P99_FRAMES
+from edge_fer_bench.accuracy.measured import MeasuredAccuracy
+from edge_fer_bench.timing.latency import Latency
+from edge_fer_bench.timing.protocol import P99_FRAMES
 
 __all__ = ["Budgets", "Check"]
 

@@ -15,7 +15,7 @@ from edge_fer.cli.console import Ferplus, Json, Quiet, Split, Talk, Verbose, emi
 
 if TYPE_CHECKING:
     from edge_fer.config import Settings
-    from edge_fer_bench.report import BenchmarkReport
+    from edge_fer_bench.report.report import BenchmarkReport
     from edge_fer_bench.request import Sweeping
 
 __all__ = ["benchmark"]
@@ -156,14 +156,14 @@ def benchmark(
     """
     from edge_fer.config import load_settings
     from edge_fer.errors import BudgetMissed, ConfigError, Interrupted
-    from edge_fer_bench.baseline import check_may_publish
+    from edge_fer_bench.accuracy.robustness import ROWS
     from edge_fer_bench.benchmark import run_benchmark
     from edge_fer_bench.budgets import Budgets
-    from edge_fer_bench.machine import read_machine
-    from edge_fer_bench.page import prepare_folder, write_report
-    from edge_fer_bench.protocol import Protocol
+    from edge_fer_bench.compare.baseline import check_may_publish
+    from edge_fer_bench.machine.card import read_machine
+    from edge_fer_bench.report.page import prepare_folder, write_report
     from edge_fer_bench.request import Request
-    from edge_fer_bench.robustness import ROWS
+    from edge_fer_bench.timing.protocol import Protocol
 
     talk = Talk(quiet=quiet, verbose=verbose)
     _require_finite(seconds, sustained, max_drop, max_class_drop, max_p99, min_fps, max_rss)
@@ -247,7 +247,7 @@ def _lists(
     sources: list[str] | None,
 ) -> dict[str, list[Any]]:
     """What was given for each setting that may be given several times; empty: nothing."""
-    from edge_fer_bench.sweep_variants import listed, listed_threads
+    from edge_fer_bench.sweep.variants import listed, listed_threads
 
     return {
         "model": list(dict.fromkeys(models or ())),
@@ -274,7 +274,7 @@ def _publish(path: Path, found: BenchmarkReport, talk: Talk) -> None:
     from json import dumps
 
     from edge_fer.files import write_text
-    from edge_fer_bench.baseline import publish
+    from edge_fer_bench.compare.baseline import publish
 
     document = publish(found.to_json())
     write_text(path, dumps(document, indent=1, allow_nan=False) + "\n")
@@ -284,7 +284,7 @@ def _publish(path: Path, found: BenchmarkReport, talk: Talk) -> None:
 def _print(found: BenchmarkReport, *, details: bool) -> None:
     from rich.console import Console
 
-    from edge_fer_bench.table import render
+    from edge_fer_bench.report.table import render
 
     # A terminal that cannot show a bar or a tick shows a question mark instead of failing.
     if hasattr(sys.stdout, "reconfigure"):

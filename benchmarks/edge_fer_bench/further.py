@@ -11,22 +11,26 @@ from contextlib import ExitStack
 from edge_fer.assemble import open_classifier
 from edge_fer.evaluation.data import LabelledFaces, load
 from edge_fer.pipeline import Pipeline
-from edge_fer_bench.accuracy import MAX_CLASS_DROP, MAX_DROP, MeasuredAccuracy, measure_accuracy
-from edge_fer_bench.backdrops import Backdrops
-from edge_fer_bench.end_to_end import measure_end_to_end
-from edge_fer_bench.group_file import GroupFile
-from edge_fer_bench.groups import measure_groups
-from edge_fer_bench.machine_state import MachineState
-from edge_fer_bench.protocol import Run
-from edge_fer_bench.proxies import measure_proxies
+from edge_fer_bench.accuracy.backdrops import Backdrops
+from edge_fer_bench.accuracy.end_to_end import measure_end_to_end
+from edge_fer_bench.accuracy.group_file import GroupFile
+from edge_fer_bench.accuracy.groups import measure_groups
+from edge_fer_bench.accuracy.measured import (
+    MeasuredAccuracy,
+    measure_accuracy,
+)
+from edge_fer_bench.accuracy.proxies import measure_proxies
+from edge_fer_bench.accuracy.robustness import measure_robustness
+from edge_fer_bench.drawing.section import Section
+from edge_fer_bench.limits import MAX_CLASS_DROP, MAX_DROP
+from edge_fer_bench.machine.state import MachineState
+from edge_fer_bench.machine.sustained import sustained
 from edge_fer_bench.request import Request
-from edge_fer_bench.robustness import measure_robustness
-from edge_fer_bench.roofline import measure_roofline
-from edge_fer_bench.section import Section
-from edge_fer_bench.sustained import sustained
-from edge_fer_bench.sweep import measure_sweep
-from edge_fer_bench.sweep_accuracy import measure_shares
-from edge_fer_bench.swept import MeasuredShare
+from edge_fer_bench.roofline.roofline import measure_roofline
+from edge_fer_bench.sweep.shares import measure_shares
+from edge_fer_bench.sweep.sweep import measure_sweep
+from edge_fer_bench.sweep.swept import MeasuredShare
+from edge_fer_bench.timing.protocol import Run
 
 __all__ = ["Further", "Progress"]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edge_fer.config import Settings
 from edge_fer.errors import ConfigError, DataError
+from edge_fer_bench.accuracy.robustness import ROWS
 from edge_fer_bench.budgets import Budgets
-from edge_fer_bench.protocol import Protocol
-from edge_fer_bench.robustness import ROWS
-from edge_fer_bench.sweep_variants import planned
+from edge_fer_bench.sweep.variants import planned
+from edge_fer_bench.timing.protocol import Protocol
 
 __all__ = ["Request", "Sweeping"]
 

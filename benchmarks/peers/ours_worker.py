@@ -24,7 +24,7 @@ class Worker:
 
     def about(self) -> dict[str, Any]:
         """Files, versions."""
-        from edge_fer_bench.networks import networks
+        from edge_fer_bench.roofline.networks import networks
 
         files = dict.fromkeys(str(part.model.path) for part in networks(self._pipeline))
         return {

@@ -22,7 +22,7 @@ from edge_fer.evaluation.data import LabelledFaces, Rows, labelled, read
 from edge_fer.evaluation.evaluate import probabilities_of
 from edge_fer.modelfile import embed, read_model
 from edge_fer.models import find
-from edge_fer_bench.diagnosis import LOW_AGREEMENT, diagnose
+from edge_fer_bench.accuracy.diagnosis import LOW_AGREEMENT, diagnose
 
 Change = Callable[[ModelContract], ModelContract]
 SWAPPED = ("neutral", "sadness", "surprise", "happiness", "anger", "disgust", "fear", "contempt")

@@ -15,9 +15,9 @@ from edge_fer.assemble import open_classifier, open_detector
 from edge_fer.evaluation.composites import drawn_faces, end_to_end
 from edge_fer.evaluation.data import LabelledFaces, load
 from edge_fer.evaluation.robustness import REPORT_SEED
-from edge_fer_bench.backdrops import backdrops
-from edge_fer_bench.end_to_end import measure_end_to_end
-from edge_fer_bench.robustness import measure_robustness
+from edge_fer_bench.accuracy.backdrops import backdrops
+from edge_fer_bench.accuracy.end_to_end import measure_end_to_end
+from edge_fer_bench.accuracy.robustness import measure_robustness
 
 ROWS = 200
 

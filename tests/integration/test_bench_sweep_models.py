@@ -6,7 +6,7 @@ import json
 from xml.etree import ElementTree
 
 from edge_fer.config import load_settings
-from edge_fer_bench.sweep import measure_sweep
+from edge_fer_bench.sweep.sweep import measure_sweep
 
 MODELS = ["expression", "expression-nano"]
 # A small scene, in which Haar is quick.

@@ -14,13 +14,13 @@ from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import measure_drop
 from edge_fer.machine import Reading
 from edge_fer.types import Box, Expression, Face, Frame, Observation, ObservedFace
-from edge_fer_bench.accuracy import MeasuredAccuracy
-from edge_fer_bench.cold_start import ColdStart
-from edge_fer_bench.latency import Bound, summarise
-from edge_fer_bench.machine import Machine
-from edge_fer_bench.machine_state import MachineState
-from edge_fer_bench.protocol import Protocol, Run, Samples, WarmUp
-from edge_fer_bench.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
+from edge_fer_bench.accuracy.measured import MeasuredAccuracy
+from edge_fer_bench.machine.card import Machine
+from edge_fer_bench.machine.state import MachineState
+from edge_fer_bench.report.report import BenchmarkReport, GoldenCheck, ModelCard, SourceCard
+from edge_fer_bench.timing.cold_start import ColdStart
+from edge_fer_bench.timing.latency import Bound, summarise
+from edge_fer_bench.timing.protocol import Protocol, Run, Samples, WarmUp
 
 LABELS = ("neutral", "happiness", "contempt")
 

@@ -32,11 +32,11 @@ def classifier(
     *,
     int8: bool,
     labels: tuple[str, ...] = LABELS,
-    side: int = SIDE,
+    interpolation: str = "area",
     threshold: float = THRESHOLD,
     **contract: Any,
 ) -> Classifier:
-    """Asked for the number of the call and the pixels, ``uint8[side, side, 1]``."""
+    """Asked for the number of the call and the pixels, ``uint8[8, 8, 1]``."""
     calls = iter(range(10**9))
     scheme, dtype = ("int8", np.int8) if int8 else ("float32", np.float32)
     tensors = (_IN, _OUT) if int8 else (None, None)
@@ -54,7 +54,7 @@ def classifier(
 
     backend = FakeBackend(
         TensorSpec(
-            name="picture", shape=(1, side, side, 1), dtype=np.dtype(dtype), quantisation=tensors[0]
+            name="picture", shape=(1, SIDE, SIDE, 1), dtype=np.dtype(dtype), quantisation=tensors[0]
         ),
         [
             TensorSpec(
@@ -71,7 +71,7 @@ def classifier(
         flatbuffer=b"",
         contract=tiny_contract(
             labels=labels,
-            input=tiny_spec().model_copy(update={"height": side, "width": side}),
+            input=tiny_spec().model_copy(update={"interpolation": interpolation}),
             output=OutputSpec(kind="logits", unknown={"min_probability": threshold}),
             quantisation=Quantisation(scheme=scheme, input=tensors[0], output=tensors[1]),
             **contract,

@@ -13,11 +13,11 @@ import typer
 from bench_samples import accuracy, report, run
 
 from edge_fer.errors import BudgetMissed, ConfigError, DataError, DeviceError, ModelError
-from edge_fer_bench.baseline import main, publish
 from edge_fer_bench.budgets import Budgets
 from edge_fer_bench.cli import benchmark
-from edge_fer_bench.latency import summarise
-from edge_fer_bench.protocol import P99_FRAMES
+from edge_fer_bench.compare.baseline import main, publish
+from edge_fer_bench.timing.latency import summarise
+from edge_fer_bench.timing.protocol import P99_FRAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks" / "baselines"
@@ -55,7 +55,8 @@ def test_the_schema_is_that_of_the_model(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["schema"]) == 0
     printed = capsys.readouterr().out
     assert (FOLDER / "schema.json").read_text() == printed, (
-        "print it anew: python -m edge_fer_bench.baseline schema > benchmarks/baselines/schema.json"
+        "print it anew: python -m edge_fer_bench.compare.baseline schema"
+        " > benchmarks/baselines/schema.json"
     )
     schema = json.loads(printed)
     assert set(schema["required"]) == {"schema", "reference", "throttled", "benchmark", "stamp"}

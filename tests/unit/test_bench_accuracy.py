@@ -12,7 +12,7 @@ from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.evaluate import evaluate
 from edge_fer.modelfile import embed, read_model
 from edge_fer.models import find
-from edge_fer_bench.accuracy import check_comparable, find_reference, measure_accuracy
+from edge_fer_bench.accuracy.measured import check_comparable, find_reference, measure_accuracy
 from edge_fer_bench.budgets import Budgets
 
 INT8, FLOAT = read_model(find("expression")), read_model(find("expression.float"))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from edge_fer.errors import ConfigError, DataError
 from edge_fer.machine import Reading
-from edge_fer_bench import documents
-from edge_fer_bench.baseline import (
+from edge_fer_bench.compare import documents
+from edge_fer_bench.compare.baseline import (
     check_may_publish,
     check_published,
     file_name,
@@ -26,11 +26,11 @@ from edge_fer_bench.baseline import (
     read_baseline,
     stamp_of,
 )
-from edge_fer_bench.protocol import P99_FRAMES
-from edge_fer_bench.reading import leaves
-from edge_fer_bench.redaction import own_names, redact
-from edge_fer_bench.report import SCHEMA
-from edge_fer_bench.thermal import Thermal
+from edge_fer_bench.compare.reading import leaves
+from edge_fer_bench.compare.redaction import own_names, redact
+from edge_fer_bench.machine.state import MachineState
+from edge_fer_bench.report.report import SCHEMA
+from edge_fer_bench.timing.protocol import P99_FRAMES
 
 LONG = run([10.0 + i % 7 for i in range(P99_FRAMES)])
 
@@ -204,12 +204,14 @@ def test_what_is_no_pi_is_marked(machine: Any, reference: str, name: str) -> Non
 
 
 def test_a_throttled_run_is_marked() -> None:
-    hot = Thermal(before=Reading(celsius=79, throttled=0), after=Reading(celsius=83, throttled=4))
-    unknown = Thermal(
+    hot = MachineState(
+        before=Reading(celsius=79, throttled=0), after=Reading(celsius=83, throttled=4)
+    )
+    unknown = MachineState(
         before=Reading(celsius=None, throttled=None), after=Reading(celsius=None, throttled=None)
     )
-    assert publish(document(thermal=hot), ())["throttled"] == ["throttled"]
-    assert publish(document(thermal=unknown), ())["throttled"] is None
+    assert publish(document(state=hot), ())["throttled"] == ["throttled"]
+    assert publish(document(state=unknown), ())["throttled"] is None
 
 
 @pytest.mark.parametrize(
@@ -421,6 +423,8 @@ def test_no_account_survives(
     text = json.dumps(redact(given_))
     assert f"{user}:{password}" not in text
     assert f"@{host}" not in text
+    if " " in user + password + host:
+        return  # without rtsp:// that is not told from words
     bare = json.dumps(redact(placed(field, f"{before}{user}:{password}@{host}{after}")))
     assert f":{password}@" not in bare
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from edge_fer_bench.bootstrap import LEAST, intervals
-from edge_fer_bench.latency import StageTimes
-from edge_fer_bench.protocol import Protocol, Samples
+from edge_fer_bench.statistics.bootstrap import LEAST, intervals
+from edge_fer_bench.timing.latency import StageTimes
+from edge_fer_bench.timing.protocol import Protocol, Samples
 
 
 def test_values_that_are_all_the_same_leave_no_doubt() -> None:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from edge_fer_bench.cold_start import measure_cold_start
+from edge_fer_bench.timing.cold_start import measure_cold_start
 
 PARTS = {"imports_ms": 5.0, "open_ms": 2.0, "first_frame_ms": 1.0}
 GOOD = f"print('''{json.dumps(PARTS)}''')"

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_fer.errors import ConfigError, DataError
-from edge_fer_bench.changes import Change, Shift
-from edge_fer_bench.comparison import Comparison, check_same_machine, compare
-from edge_fer_bench.documents import Baseline
-from edge_fer_bench.ratio import Rule, difference_interval, ratio_interval, tell
-from edge_fer_bench.reading import parse
-from edge_fer_bench.section import Section, shown
+from edge_fer_bench.compare.changes import Change, Shift
+from edge_fer_bench.compare.comparison import Comparison, check_same_machine, compare
+from edge_fer_bench.compare.documents import Baseline
+from edge_fer_bench.compare.reading import parse
+from edge_fer_bench.drawing.section import Section, shown
+from edge_fer_bench.statistics.ratio import Rule, difference_interval, ratio_interval, tell
 
 STAGES = ("capture", "detect", "preprocess", "classify")
 Document = dict[str, Any]

@@ -15,9 +15,9 @@ from edge_fer.classifier import Classifier
 from edge_fer.contract import InputSpec, Licence, ModelContract, OutputSpec
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.modelfile import ModelFile
-from edge_fer_bench.assignment import best_assignment
-from edge_fer_bench.diagnosis import diagnose, exchanged
-from edge_fer_bench.inputs import plain_range, variants
+from edge_fer_bench.accuracy.assignment import best_assignment
+from edge_fer_bench.accuracy.diagnosis import diagnose, exchanged
+from edge_fer_bench.accuracy.inputs import plain_range, variants
 
 LABELS = ("anger", "fear", "happiness", "neutral", "sadness")
 # Of pixels from 0 to 1, each class has its level of the first channel.

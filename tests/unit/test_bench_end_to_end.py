@@ -20,10 +20,10 @@ from edge_fer.evaluation.composites import generated_scenes, pasted
 from edge_fer.evaluation.drop import paired_drop, wilson
 from edge_fer.evaluation.robustness import REPORT_SEED
 from edge_fer.types import Box, Face, Frame, Image
-from edge_fer_bench.backdrops import Backdrops, backdrops
-from edge_fer_bench.end_to_end import FACES, MeasuredEndToEnd, measure_end_to_end
-from edge_fer_bench.paired import Paired
-from edge_fer_bench.section import Section
+from edge_fer_bench.accuracy.backdrops import Backdrops, backdrops
+from edge_fer_bench.accuracy.end_to_end import FACES, MeasuredEndToEnd, measure_end_to_end
+from edge_fer_bench.drawing.section import Section
+from edge_fer_bench.statistics.paired import Paired
 
 N = 40
 ROWS = faces(N)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from machine_tree import PI4, PI5, PMIC, PMIC_WATTS, write
 
-from edge_fer_bench.energy import Energy, mean_watts, measure_energy
-from edge_fer_bench.hwmon import Hwmon
-from edge_fer_bench.meters import (
+from edge_fer_bench.machine.energy import Energy, mean_watts, measure_energy
+from edge_fer_bench.machine.hwmon import Hwmon
+from edge_fer_bench.machine.meters import (
     Battery,
     FakeMeter,
     Meter,

@@ -12,10 +12,10 @@ import pytest
 from edge_fer.errors import DataError
 from edge_fer.evaluation.data import LabelledFaces, load
 from edge_fer.evaluation.labels import FER2013_7
-from edge_fer_bench.group_chart import group_chart
-from edge_fer_bench.group_figures import Compared, Gap, Grouping, compare
-from edge_fer_bench.group_file import groupings_of, read_groups
-from edge_fer_bench.groups import GroupsSection, measure_groups
+from edge_fer_bench.accuracy.group_chart import group_chart
+from edge_fer_bench.accuracy.group_figures import Compared, Gap, Grouping, compare
+from edge_fer_bench.accuracy.group_file import groupings_of, read_groups
+from edge_fer_bench.accuracy.groups import GroupsSection, measure_groups
 
 LABELS = ("anger", "happiness")
 

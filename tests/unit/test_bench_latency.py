@@ -2,9 +2,9 @@ import pytest
 from bench_samples import frames, run, timings
 
 from edge_fer.pipeline import STAGES
-from edge_fer_bench.latency import StageTimes, bounded_by, summarise
-from edge_fer_bench.protocol import Run, Samples, WarmUp
-from edge_fer_bench.source import Source
+from edge_fer_bench.timing.latency import StageTimes, bounded_by, summarise
+from edge_fer_bench.timing.protocol import Run, Samples, WarmUp
+from edge_fer_bench.timing.source import Source
 
 
 def test_figures_of_a_stage() -> None:

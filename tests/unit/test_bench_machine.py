@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from edge_fer.machine import Reading, read_thermal
-from edge_fer_bench.machine import read_machine, software
-from edge_fer_bench.thermal import Spell, Thermal
+from edge_fer_bench.machine.card import read_machine, software
+from edge_fer_bench.machine.thermal import Spell, Thermal
 
 ARM = "processor\t: 0\nFeatures\t: fp asimd\nCPU part\t: 0xd0b\n"
 X86 = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Some   CPU @ 3 GHz\nflags\t\t: fpu"

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from edge_fer_bench.dot_labels import Dot, placed
-from edge_fer_bench.pareto import Point, pareto_front, pareto_picture
+from edge_fer_bench.drawing.dot_labels import Dot, placed
+from edge_fer_bench.sweep.pareto import Point, pareto_front, pareto_picture
 
 
 def point(

@@ -15,10 +15,10 @@ from edge_fer.backends.base import Array, TensorSpec
 from edge_fer.backends.fake import FakeBackend
 from edge_fer.errors import DeviceError, EdgeFerError, MissingExtra, ModelError
 from edge_fer.graphfile import read_graph
-from edge_fer_bench.layer import Layer, constants, flatbuffer
-from edge_fer_bench.memory import buffer_bytes, copy_rate
-from edge_fer_bench.peak import LAYERS, Peak, measure_peak
-from edge_fer_bench.turns import in_turns
+from edge_fer_bench.roofline.layer import Layer, constants, flatbuffer
+from edge_fer_bench.roofline.memory import buffer_bytes, copy_rate
+from edge_fer_bench.roofline.peak import LAYERS, Peak, measure_peak
+from edge_fer_bench.roofline.turns import in_turns
 
 POINTWISE = Layer(operator="CONV_2D", side=6, channels=16)
 DEPTHWISE = Layer(operator="DEPTHWISE_CONV_2D", side=6, channels=16)

@@ -5,8 +5,8 @@ from bench_samples import observation, picture
 
 from edge_fer.errors import CameraAway, DataError, DeviceError
 from edge_fer.types import Frame, Observation
-from edge_fer_bench.protocol import Protocol, measure
-from edge_fer_bench.source import Source, kind_of
+from edge_fer_bench.timing.protocol import Protocol, measure
+from edge_fer_bench.timing.source import Source, kind_of
 
 RULES = Protocol(
     seconds=1.0, min_frames=5, p99_frames=50, window=4, tolerance=0.1, warm_up_cap_s=0.5

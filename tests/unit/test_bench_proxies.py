@@ -11,7 +11,14 @@ from edge_fer.contract import InputSpec
 from edge_fer.detectors.fake import FakeDetector
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.types import Box, Face, Frame, Square
-from edge_fer_bench.proxies import ROLL_ROWS, Proxy, measure_proxies, proxies_of, roll_of, thirds
+from edge_fer_bench.accuracy.proxies import (
+    ROLL_ROWS,
+    Proxy,
+    measure_proxies,
+    proxies_of,
+    roll_of,
+    thirds,
+)
 
 LABELS = ("anger", "happiness")
 SPEC = InputSpec(height=8, width=8, channels=1, colour="gray", scale=(1.0,), offset=(0.0,))

@@ -13,14 +13,14 @@ from rich.console import Console
 
 from edge_fer.errors import DeviceError
 from edge_fer_bench.budgets import Budgets
-from edge_fer_bench.cold_start import ColdStart
-from edge_fer_bench.latency import Bound, summarise
-from edge_fer_bench.page import page, prepare_folder, write_report
-from edge_fer_bench.report import BenchmarkReport, GoldenCheck
-from edge_fer_bench.section import Column, Figure, Grid, Row
-from edge_fer_bench.svg import svg
-from edge_fer_bench.table import render
-from edge_fer_bench.verdict import NOT_MEASURED, judge
+from edge_fer_bench.drawing.section import Column, Figure, Grid, Row
+from edge_fer_bench.drawing.svg import svg
+from edge_fer_bench.report.page import page, prepare_folder, write_report
+from edge_fer_bench.report.report import BenchmarkReport, GoldenCheck
+from edge_fer_bench.report.table import render
+from edge_fer_bench.report.verdict import NOT_MEASURED, judge
+from edge_fer_bench.timing.cold_start import ColdStart
+from edge_fer_bench.timing.latency import Bound, summarise
 
 FILES = ["report.html", "report.csv", "frames.csv", "report.json"]
 STAGE = {"n", "mean", "p50", "p90", "p99", "max", "ci95"}

@@ -19,9 +19,9 @@ from edge_fer.evaluation.corruptions import CORRUPTIONS
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.robustness import JITTER, NOISE, REPORT_SEED, SETS, measure
 from edge_fer.preprocess import fit
-from edge_fer_bench.robustness import MeasuredRobustness, measure_robustness
-from edge_fer_bench.section import Section
-from edge_fer_bench.section import shown as cell_text
+from edge_fer_bench.accuracy.robustness import MeasuredRobustness, measure_robustness
+from edge_fer_bench.drawing.section import Section
+from edge_fer_bench.drawing.section import shown as cell_text
 
 Rule = Callable[[str, int, int], tuple[bool, float]]
 """Name, strength and row of a picture to whether it is named rightly, and how surely."""
@@ -229,13 +229,11 @@ def test_each_model_alone_has_the_figures_of_evaluate() -> None:
     assert document["clean"]["agreement"] == 1.0
 
 
-def test_models_of_other_input_sizes_are_each_shown_their_own() -> None:
+def test_models_that_scale_otherwise_are_each_shown_their_own() -> None:
     rows = faces(6)
-    small, large = (
-        classifier(lambda call, pixels: (len(pixels) % 3, SURE), int8=True),
-        classifier(lambda call, pixels: (len(pixels) % 3, SURE), int8=False, side=12),
-    )
-    found = measure_robustness(small, large, rows)
+    ours = classifier(lambda call, pixels: (2, SURE), int8=True)
+    theirs = classifier(lambda call, pixels: (2, SURE), int8=False, interpolation="linear")
+    found = measure_robustness(ours, theirs, rows)
     assert not found.found.same_pixels
     assert "each was shown the corruptions through its own preprocessing" in found.lead
     assert found.found.clean.drop.quantised.accuracy == pytest.approx(2 / 6)

@@ -26,13 +26,13 @@ from edge_fer.loaded import LoadedModel
 from edge_fer.modelfile import embed, read_model
 from edge_fer.models import find
 from edge_fer.pipeline import Pipeline
-from edge_fer_bench.layer import Layer
-from edge_fer_bench.networks import Network, networks
-from edge_fer_bench.peak import Peak, Rate
-from edge_fer_bench.roof_chart import Reached, roof_chart
-from edge_fer_bench.roofline import Roofline, measure_roofline
-from edge_fer_bench.section import shown
-from edge_fer_bench.turns import Timed
+from edge_fer_bench.drawing.section import shown
+from edge_fer_bench.roofline.layer import Layer
+from edge_fer_bench.roofline.networks import Network, networks
+from edge_fer_bench.roofline.peak import Peak, Rate
+from edge_fer_bench.roofline.roof_chart import Reached, roof_chart
+from edge_fer_bench.roofline.roofline import Roofline, measure_roofline
+from edge_fer_bench.roofline.turns import Timed
 
 MS = 1_000_000
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from edge_fer_bench.scaling import Cost, Fit, fits, fitted, line_chart
-from edge_fer_bench.sweep_tables import scaling_grids
+from edge_fer_bench.sweep.scaling import Cost, Fit, fits, fitted, line_chart
+from edge_fer_bench.sweep.tables import scaling_grids
 
 
 def cost(

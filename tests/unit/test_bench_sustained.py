@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edge_fer.errors import DataError
 from edge_fer.machine import Reading
-from edge_fer_bench.bootstrap import intervals
-from edge_fer_bench.machine_state import MachineState, Sample
-from edge_fer_bench.section import Section, shown
-from edge_fer_bench.sustained import Sustained, sustained
+from edge_fer_bench.drawing.section import Section, shown
+from edge_fer_bench.machine.state import MachineState, Sample
+from edge_fer_bench.machine.sustained import Sustained, sustained
+from edge_fer_bench.statistics.bootstrap import intervals
 
 Frames = tuple[NDArray[np.float64], NDArray[np.float32]]
 UNKNOWN = Reading(celsius=None, throttled=None)

@@ -12,11 +12,12 @@ from edge_fer.config import Settings, load_settings
 from edge_fer.errors import ConfigError, DeviceError, EdgeFerError, MissingExtra
 from edge_fer.models import find
 from edge_fer.types import Box, Expression, Face, Frame, Observation, ObservedFace
-from edge_fer_bench.section import Grid, Section, shown
-from edge_fer_bench.sweep import Sweep, measure_sweep
-from edge_fer_bench.sweep_rounds import take_turns
-from edge_fer_bench.sweep_tables import width_of
-from edge_fer_bench.sweep_variants import (
+from edge_fer_bench.drawing.section import Grid, Section, shown
+from edge_fer_bench.sweep.rounds import take_turns
+from edge_fer_bench.sweep.sweep import Sweep, measure_sweep
+from edge_fer_bench.sweep.swept import MeasuredShare, Ratio, model_kb
+from edge_fer_bench.sweep.tables import width_of
+from edge_fer_bench.sweep.variants import (
     MAX_VARIANTS,
     Names,
     Variant,
@@ -25,7 +26,6 @@ from edge_fer_bench.sweep_variants import (
     listed_threads,
     planned,
 )
-from edge_fer_bench.swept import MeasuredShare, Ratio, model_kb
 
 BASE = load_settings(None, {"sinks": ["jsonl:-"]})
 WARM_UP, SETTLE = 20, 5

@@ -9,8 +9,8 @@ from edge_fer.assemble import open_classifier
 from edge_fer.errors import DataError
 from edge_fer.evaluation.data import load
 from edge_fer.evaluation.evaluate import evaluate
-from edge_fer_bench.sweep_accuracy import measure_shares
-from edge_fer_bench.swept import MeasuredShare
+from edge_fer_bench.sweep.shares import measure_shares
+from edge_fer_bench.sweep.swept import MeasuredShare
 
 
 @pytest.fixture

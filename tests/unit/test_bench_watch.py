@@ -13,9 +13,9 @@ import pytest
 from machine_tree import PI4, PI5, PMIC, PMIC_WATTS, FakeFirmware, FakeTime, stat, write
 
 from edge_fer.machine import Reading, Thermometer
-from edge_fer_bench.machine_state import MachineState, Sample
-from edge_fer_bench.meters import FakeMeter, Found, Pmic
-from edge_fer_bench.watch import Probe, Watch
+from edge_fer_bench.machine.meters import FakeMeter, Found, Pmic
+from edge_fer_bench.machine.state import MachineState, Sample
+from edge_fer_bench.machine.watch import Probe, Watch
 
 NOTHING = Reading(celsius=None, throttled=None)
 COOL = Reading(celsius=50.0, throttled=0)

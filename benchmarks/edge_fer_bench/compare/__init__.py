@@ -1,0 +1,1 @@
+"""Earlier results: read, published, and compared with."""

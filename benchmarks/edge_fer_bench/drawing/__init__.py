@@ -1,0 +1,1 @@
+"""What a part of a report is, and what its pictures are drawn with."""

@@ -1,0 +1,1 @@
+"""The machine: what it is, what it did during a run, what a run cost it."""

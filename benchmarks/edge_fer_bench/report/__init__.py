@@ -1,0 +1,1 @@
+"""All that was measured, as document, words, terminal, page and CSV."""

@@ -1,0 +1,1 @@
+"""The share of the machine's int8 peak that each network reaches."""

@@ -1,0 +1,1 @@
+"""Intervals of times and of ratios."""

@@ -1,0 +1,1 @@
+"""Many variants in turns: tables, fits and the Pareto picture."""

@@ -1,0 +1,1 @@
+"""How frames and starts are timed."""
