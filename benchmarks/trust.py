@@ -2,8 +2,8 @@
 
 * Two runs of the same pipeline, interleaved in blocks: how far their medians are apart.
 * Two whole ``edge-fer benchmark --data`` of the same model: whether their verdicts are the same.
-* The protocol's loop against a plain one over ``Pipeline.step``, interleaved in blocks: what timing
-  and keeping every frame, and watching the machine meanwhile, adds to a frame.
+* The protocol's loop against a plain one, both over a pipeline that has its answer ready: what
+  keeping the times of a frame adds to it; and what watching the machine takes of a core.
 * The stages of all frames against their totals: what no stage accounts for.
 
 Example: python benchmarks/trust.py --data fer2013.npz
@@ -26,11 +26,14 @@ from edge_fer.cli.console import Talk
 from edge_fer.config import Settings, load_settings
 from edge_fer.files import write_text
 from edge_fer.pipeline import STAGES, Pipeline
+from edge_fer.types import Observation
 from edge_fer_bench.machine.watch import Watch
-from edge_fer_bench.timing.protocol import Protocol, Samples, timed
+from edge_fer_bench.timing.protocol import Protocol, timed
 from edge_fer_bench.timing.source import Source
 
-_BLOCK = Protocol(seconds=0.0, min_frames=400, p99_frames=0)
+_BLOCK = Protocol(seconds=0.0, min_frames=100, p99_frames=0)
+_WATCHED_S = 15.0
+_READY_FRAMES, _READY_ROUNDS = 2000, 21
 _BENCHMARK = (sys.executable, "-c", "from edge_fer.cli import main; main()", "benchmark")
 
 
@@ -42,20 +45,31 @@ def opened(settings: Settings) -> tuple[Pipeline, Source]:
     return pipeline, source
 
 
-def block(pipeline: Pipeline, source: Source) -> tuple[Samples, float]:
-    """A block by the protocol: its frames, and the wall time of a frame in ms."""
-    began = perf_counter_ns()
-    run = timed(pipeline, source, _BLOCK)
-    wall = perf_counter_ns() - began
-    return run.samples, wall / 1e6 / run.frames
+class Ready:
+    """Has seen its frame already: a pipeline whose step takes no time.
+
+    Args:
+        pipeline: takes the one frame.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._seen = pipeline.step()
+        self.frame = pipeline.frame
+
+    def step(self) -> Observation | None:
+        return self._seen
 
 
-def plain(pipeline: Pipeline, frames: int) -> float:
-    """The wall time of a frame in ms, with nothing around the pipeline."""
+def keeping_ms(ready: Ready, source: Source) -> float:
+    """What the protocol's loop does for a frame beside the pipeline's step."""
+    rules = Protocol(seconds=0.0, min_frames=_READY_FRAMES, p99_frames=0)
     began = perf_counter_ns()
-    for _ in range(frames):
-        pipeline.step()
-    return (perf_counter_ns() - began) / 1e6 / frames
+    timed(ready, source, rules)  # type: ignore[arg-type]
+    between = perf_counter_ns()
+    for _ in range(_READY_FRAMES):
+        ready.step()
+    ended = perf_counter_ns()
+    return (2 * between - began - ended) / 1e6 / _READY_FRAMES
 
 
 def interleaved(settings: Settings, rounds: int, talk: Talk) -> dict[str, Any]:
@@ -63,25 +77,22 @@ def interleaved(settings: Settings, rounds: int, talk: Talk) -> dict[str, Any]:
     first, first_source = opened(settings)
     second, second_source = opened(settings)
     totals: dict[str, list[float]] = {"first": [], "second": []}
-    overhead, unaccounted = [], []
+    unaccounted = []
     try:
-        for pipeline in (first, second):
-            plain(pipeline, _BLOCK.min_frames)
+        for pipeline, source in ((first, first_source), (second, second_source)):
+            timed(pipeline, source, _BLOCK)
+        keeping = [keeping_ms(Ready(first), first_source) for _ in range(_READY_ROUNDS)]
         with talk.progress() as bar:
             for turn in bar.track(range(rounds), description="blocks in turns"):
                 order = [("first", first, first_source), ("second", second, second_source)]
                 for name, pipeline, source in order if turn % 2 else order[::-1]:
-                    samples, _ = block(pipeline, source)
+                    samples = timed(pipeline, source, _BLOCK).samples
                     totals[name] += samples.total_ms.tolist()
                     stages = [np.nansum(samples.stage(s)) for s in STAGES if s != "total"]
                     unaccounted.append(1 - sum(stages) / samples.total_ms.sum())
-                # The same pipeline without, with and without, so that a slow spell of the
-                # machine hits both.
-                bare = plain(first, _BLOCK.min_frames)
-                with Watch():
-                    watched = block(first, first_source)[1]
-                bare = (bare + plain(first, _BLOCK.min_frames)) / 2
-                overhead.append(watched / bare - 1)
+        with Watch() as watch:
+            run = timed(first, first_source, Protocol(seconds=_WATCHED_S))
+        state = watch.state(seconds=run.seconds, frames=run.frames)
     finally:
         first.close()
         second.close()
@@ -90,7 +101,9 @@ def interleaved(settings: Settings, rounds: int, talk: Talk) -> dict[str, Any]:
         "frames": len(totals["first"]),
         "p50_ms": p50,
         "p50_ratio": p50["second"] / p50["first"],
-        "overhead": [float(q) for q in np.percentile(overhead, [50, 25, 75])],
+        "keeping_ms": float(np.median(keeping)),
+        "keeping_share": float(np.median(keeping)) / p50["first"],
+        "watching_share_of_a_core": state.cost_share,
         "stages_below_total": float(np.median(unaccounted)),
     }
 
@@ -110,7 +123,7 @@ def verdicts(data: Path, talk: Talk) -> list[str]:
 def main(
     data: Annotated[Path | None, typer.Option(help="FER2013: also compare two verdicts.")] = None,
     source: Annotated[str, typer.Option(help="As for edge-fer benchmark.")] = "synthetic",
-    rounds: Annotated[int, typer.Option(min=3, help="Blocks of 400 frames.")] = 30,
+    rounds: Annotated[int, typer.Option(min=3, help="Blocks of 100 frames.")] = 120,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where all of it goes.")] = None,
 ) -> None:
     """Measure the benchmark, and print how far it can be trusted on this machine."""
@@ -120,12 +133,13 @@ def main(
     found["verdicts"] = verdicts(data, talk) if data else None
     if json_file is not None:
         write_text(json_file, json.dumps(found, indent=1) + "\n")
-    middle, low, high = (100 * share for share in found["overhead"])
     typer.echo(
         f"two runs in turns, {found['frames']:,} frames each: p50 "
         f"{found['p50_ms']['first']:.2f} and {found['p50_ms']['second']:.2f} ms, ratio "
         f"{found['p50_ratio']:.3f}\n"
-        f"measuring adds {middle:.2f} % to a frame (quartiles {low:.2f} to {high:.2f})\n"
+        f"keeping its times adds {1000 * found['keeping_ms']:.1f} us to a frame, "
+        f"{100 * found['keeping_share']:.2f} %; watching the machine takes "
+        f"{100 * found['watching_share_of_a_core']:.2f} % of a core\n"
         f"the stages add up to {100 * (1 - found['stages_below_total']):.2f} % of the total"
     )
     if found["verdicts"]:
