@@ -16,7 +16,7 @@ from chromium import CHROMIUM, Browser
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
 
 BENCHMARK = [sys.executable, "-c", "from edge_fer.cli import main; main()", "benchmark"]
-GREEN, BLUE = (26, 122, 72), (47, 111, 176)
+BLUE = (47, 111, 176)
 
 # Every word of a picture must lie in it; a cut-off label is read as another one.
 CUT_OFF = """
@@ -64,7 +64,9 @@ def test_the_verdict_is_the_first_thing_that_is_seen(browser: Browser, plain: Pa
     )
     assert '"top":' in place
     assert browser.evaluate("document.querySelector('.verdict').getBoundingClientRect().top") < 150
-    shot = cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
+    picture = cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    shot = picture[:, :, ::-1]
     assert shot.shape == (900, 1280, 3)
     upper = shot[:250].reshape(-1, 3)
     assert int((upper == BLUE).all(axis=1).sum()) > 500  # the verdict's own colour
@@ -83,6 +85,14 @@ def test_it_asks_the_network_for_nothing(browser: Browser, plain: Path) -> None:
     opened(browser, plain)
     asked = [url for url in browser.requests if not url.startswith("data:")]
     assert asked == [plain.as_uri()]
+
+
+def test_details_are_folded_and_can_be_unfolded(browser: Browser, plain: Path) -> None:
+    opened(browser, plain)
+    seen = "document.querySelector('details table').checkVisibility()"
+    assert browser.evaluate(seen) is False
+    browser.evaluate("document.querySelector('details summary').click()")
+    assert browser.evaluate(seen) is True
 
 
 def test_it_prints_on_a_few_pages(browser: Browser, plain: Path) -> None:

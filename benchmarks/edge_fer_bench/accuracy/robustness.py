@@ -242,6 +242,7 @@ class MeasuredRobustness:
         refused = "" if self.found.noise_refused is None else " after the gate"
         return Grid(
             key="robustness_named",
+            detail=True,
             title="What gets a name, and how much of it is right",
             columns=(
                 _KEY,

@@ -14,7 +14,9 @@ from edge_fer_bench.statistics.ratio import FLOOR
 __all__ = ["forest"]
 
 _ROW = 26
-_MARKS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 2 / 3, 0.8, 1.0, 1.25, 1.5, 2.0, 4.0, 8.0, 16.0)
+_FINE = (0.5, 2 / 3, 0.8, 1.0, 1.25, 1.5, 2.0)
+_COARSE = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0, 16.0)
+_WIDE = 2.5  # from such a reach on the fine marks would touch
 
 
 def forest(rows: Sequence[Change], width: int = 928) -> Markup:
@@ -36,7 +38,7 @@ def forest(rows: Sequence[Change], width: int = 928) -> Markup:
 
     low, high = place(1 / (1 + FLOOR)), place(1 + FLOOR)
     parts = [rect("track", low, top, high - low, height - top - bottom)]
-    for mark in _MARKS:
+    for mark in _FINE if reach < _WIDE else _COARSE:
         if 1 / reach < mark < reach:
             kind = "axis" if mark == 1 else "grid"
             parts.append(f'<path class="{kind}" d="M{place(mark):.1f} {top}V{height - bottom}"/>')

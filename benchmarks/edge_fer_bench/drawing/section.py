@@ -61,7 +61,7 @@ class Grid:
         columns, rows: the first column is what a row is about.
         note: below it, in a sentence or two; empty for none.
         key: its name in the CSV file.
-        detail: a terminal shows it only with ``--verbose``.
+        detail: a terminal shows it only with ``--verbose``, the page when it is unfolded.
     """
 
     key: str
