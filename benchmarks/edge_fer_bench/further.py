@@ -179,6 +179,7 @@ class Further:
         request, sweep = self._request, self._request.sweep
         if sweep is None:
             return
+        self._pipeline.camera.close()  # a device can be opened once at a time
         found = measure_sweep(
             request.settings,
             models=sweep.models,
