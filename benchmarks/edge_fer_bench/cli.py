@@ -155,11 +155,12 @@ def benchmark(
     --source "synthetic?faces=2" --source "synthetic?faces=4"
     """
     from edge_fer.config import load_settings
-    from edge_fer.errors import BudgetMissed, ConfigError, Interrupted
+    from edge_fer.errors import ConfigError
     from edge_fer_bench.accuracy.robustness import ROWS
     from edge_fer_bench.benchmark import run_benchmark
     from edge_fer_bench.budgets import Budgets
     from edge_fer_bench.compare.baseline import check_may_publish
+    from edge_fer_bench.interruption import Interruption
     from edge_fer_bench.machine.card import read_machine
     from edge_fer_bench.report.page import prepare_folder, write_report
     from edge_fer_bench.request import Request
@@ -169,6 +170,8 @@ def benchmark(
     _require_finite(seconds, sustained, max_drop, max_class_drop, max_p99, min_fps, max_rss)
     if annotate and report is None:
         raise ConfigError("--annotate has no folder to write to.", "Add --report DIR.")
+    if sustained == 0:
+        raise ConfigError("--sustained 0 minutes would measure nothing.", "Try --sustained 10.")
     if rows is not None and not robustness:
         raise ConfigError("--rows is about --robustness only.", "Add it, or leave --rows out.")
     lists = _lists(model, detector, threads, source)
@@ -209,27 +212,41 @@ def benchmark(
     if publish is not None:
         prepare_folder(publish.parent, "--publish")
         check_may_publish(read_machine().to_json())
-    with _phases(talk) as on_progress:
-        found = run_benchmark(request, on_progress=on_progress, on_skip=talk.say)
-    if report is not None:
-        synthetic = found.source.kind == "synthetic"
-        written = write_report(report, found, picture=synthetic or annotate)
-        talk.say(f"written: {', '.join(str(path) for path in written)}")
-        if not (synthetic or annotate):
-            talk.say("no picture of the source is stored; --annotate stores one")
+    # From the first frame to the last file, what was measured is not to be lost.
+    with Interruption() as interruption:
+        with _phases(talk) as on_progress:
+            found = run_benchmark(
+                request, interruption, on_progress=on_progress, on_skip=talk.say
+            )
+        if report is not None:
+            synthetic = found.source.kind == "synthetic"
+            written = write_report(report, found, picture=synthetic or annotate)
+            talk.say(f"written: {', '.join(str(path) for path in written)}")
+            if not (synthetic or annotate):
+                talk.say("no picture of the source is stored; --annotate stores one")
+        if publish is not None and not found.partial:
+            _publish(publish, found, talk)
+        document = found.to_json() if json else None
     if not (json or quiet):
         _print(found, details=verbose)
-    document = found.to_json() if json else None
+    _judge(found, document)
+    if document is not None:
+        emit_json(document)
+
+
+def _judge(found: BenchmarkReport, document: dict[str, Any] | None) -> None:
+    """Raise what the exit code is to say, with the report as its document."""
+    from edge_fer.errors import BudgetMissed, Interrupted
+
+    if found.problem is not None:
+        found.problem.document = document
+        raise found.problem
     if found.interrupted:
         words = f"Stopped; the report covers {found.run.frames} frames."
         raise Interrupted(words, document=document)
-    if publish is not None:
-        _publish(publish, found, talk)
     if found.missed:
         reasons = "; ".join(check.words for check in found.missed)
         raise BudgetMissed(f"Missed: {reasons}.", document=document)
-    if document is not None:
-        emit_json(document)
 
 
 def _require_finite(*values: float | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from edge_fer.assemble import open_classifier
+from edge_fer.errors import EdgeFerError
 from edge_fer.evaluation.data import LabelledFaces, load
 from edge_fer.pipeline import Pipeline
 from edge_fer_bench.accuracy.backdrops import Backdrops
@@ -22,6 +23,7 @@ from edge_fer_bench.accuracy.measured import (
 from edge_fer_bench.accuracy.proxies import measure_proxies
 from edge_fer_bench.accuracy.robustness import measure_robustness
 from edge_fer_bench.drawing.section import Section
+from edge_fer_bench.interruption import Interruption
 from edge_fer_bench.limits import MAX_CLASS_DROP, MAX_DROP
 from edge_fer_bench.machine.state import MachineState
 from edge_fer_bench.machine.sustained import sustained
@@ -57,6 +59,7 @@ class Further:
         accuracy: the drop; None where nothing was to be measured, or not to its end.
         sections: what else there is.
         interrupted: whether Ctrl-C ended it.
+        problem: the error that ended it.
     """
 
     def __init__(
@@ -76,13 +79,10 @@ class Further:
         self.accuracy: MeasuredAccuracy | None = None
         self.sections: list[Section] = []
         self.interrupted = False
+        self.problem: EdgeFerError | None = None
 
-    def measure(self, run: Run, state: MachineState) -> None:
-        """All of it.
-
-        Raises:
-            EdgeFerError: whatever its parts raise.
-        """
+    def measure(self, run: Run, state: MachineState, interruption: Interruption) -> None:
+        """All of it, or up to what ends it: what was measured before is worth a report."""
         minutes = self._request.sustained
         if minutes is not None:
             samples = run.samples
@@ -91,11 +91,14 @@ class Further:
             self.interrupted = True
             return
         try:
-            self._of_networks()
-            self._of_pictures()
-            self._of_variants()
+            with interruption.allowed():
+                self._of_networks()
+                self._of_pictures()
+                self._of_variants()
         except KeyboardInterrupt:
             self.interrupted = True
+        except EdgeFerError as err:
+            self.problem = err
 
     def _told(self, phase: str) -> Callable[[float, float], None]:
         self._on_progress(phase, 0, 1)

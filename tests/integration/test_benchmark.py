@@ -224,24 +224,40 @@ def test_a_recording_is_measured_to_its_end_and_not_stored(shared: Path, tmp_pat
     assert (tmp_path / "annotated.png").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_a_partial_report_and_exits_7(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "phase", "seconds"),
+    [
+        (signal.SIGINT, "measuring", "600"),
+        (signal.SIGTERM, "measuring", "600"),
+        (signal.SIGINT, "roofline", "1"),
+        (signal.SIGINT, "sweep", "1"),
+    ],
+)
+def test_ctrl_c_leaves_a_partial_report_and_exits_7(
+    tmp_path: Path, number: int, phase: str, seconds: str
+) -> None:
+    flags = ["--seconds", seconds, "--json", "-v", "--report", str(tmp_path)]
+    flags += ["--threads", "1,2,3,4"] if phase == "sweep" else []
     running = subprocess.Popen(
-        [*BENCHMARK, "--seconds", "600", "--json", "-v", "--report", str(tmp_path)],
+        [*BENCHMARK, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert running.stderr is not None
     for line in running.stderr:
-        if line.strip() == "measuring":
+        if line.strip() == phase:
             break
     running.send_signal(number)
     out, said = running.communicate(timeout=60)
     assert running.returncode == 7, said
     document = json.loads(out)
     assert document["interrupted"] is True
-    assert document["protocol"]["stopped_by"] == "interrupted"
+    if phase == "measuring":
+        assert document["protocol"]["stopped_by"] == "interrupted"
+    else:
+        assert document["protocol"]["stopped_by"] == "time"
+        assert ("roofline" in document) == (phase == "sweep")
     assert document["source"]["frames"] > 0
     assert json.loads((tmp_path / "report.json").read_text()) == document
     assert "Traceback" not in said

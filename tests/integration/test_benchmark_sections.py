@@ -157,6 +157,9 @@ def test_bad_groups_and_scenes_are_refused_before_anything_is_measured(
     groups = tmp_path / "groups.csv"
     groups.write_text("picture,age\n1,old\n")
     assert "image" in refused("--data", fer2013, "--groups", groups)
+    groups.write_text("image,age\n99999999,old\n")
+    assert "99999999" in refused("--data", fer2013, "--groups", groups)
+    assert "nope" in refused("--data", fer2013, "--split", "nope")
     (tmp_path / "empty").mkdir()
     assert "empty" in refused("--data", fer2013, "--end-to-end", "--scenes", tmp_path / "empty")
 

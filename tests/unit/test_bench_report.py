@@ -11,7 +11,7 @@ import pytest
 from bench_samples import COMPUTER, METRIC, accuracy, frames, report, run
 from rich.console import Console
 
-from edge_fer.errors import DeviceError
+from edge_fer.errors import DataError, DeviceError
 from edge_fer_bench.budgets import Budgets
 from edge_fer_bench.drawing.section import Column, Figure, Grid, Row
 from edge_fer_bench.drawing.svg import svg
@@ -104,6 +104,50 @@ def test_a_pass_and_what_it_rests_on() -> None:
     headline = judge(report(accuracy=accuracy(2, 2, n=10_000)))
     assert headline.state == "pass"
     assert any("10,000 labelled pictures (faces.npz" in s for s in headline.sentences)
+
+
+def test_a_wrong_contract_is_the_headline_and_what_follows_from_it_is_withheld() -> None:
+    class Robustness(Counted):
+        key = "robustness"
+        findings = ("Under blur int8 loses 30 points.",)
+
+    class Roofline(Counted):
+        key = "roofline"
+        findings = ("The peak is high.",)
+
+    suspected = replace(
+        accuracy(40, n=2000, label=1),
+        suspicions=("The labels look swapped. Write them anew: edge-fer models adopt",),
+    )
+    headline = judge(report(accuracy=suspected, sections=(Robustness(), Roofline())))
+    assert (headline.state, headline.word) == ("fail", "Contract looks wrong")
+    assert headline.text == "The labels look swapped."
+    assert headline.sentences[0].endswith("edge-fer models adopt")
+    assert "The peak is high." in headline.sentences
+    assert not any("blur" in sentence for sentence in headline.sentences)
+    fine = judge(report(accuracy=accuracy(2), sections=(Robustness(),)))
+    assert any("blur" in sentence for sentence in fine.sentences)
+
+
+def test_what_went_wrong_later_leaves_a_partial_report_that_says_so() -> None:
+    given = report(problem=DataError("No such split.", "Try PublicTest."))
+    assert given.partial
+    assert given.to_json()["interrupted"] is True
+    assert given.to_json()["problem"] == "No such split. Try PublicTest."
+    headline = judge(given)
+    assert headline.word == "Incomplete"
+    assert "No such split" in headline.sentences[0]
+
+
+def test_no_99th_percentile_is_claimed_from_a_few_frames() -> None:
+    few = run([10.0] * 29 + [60.5])
+    text = " ".join(printed(report(run=few, latency=summarise(few))).replace("\u2502", " ").split())
+    assert "the slowest of 30 took 60.5 ms" in text
+    assert "99 % at most" not in text
+    shown = page(report(run=few, latency=summarise(few)))
+    assert "slowest of 30 frames" in shown
+    assert "99th percentile</span>" not in shown
+    assert "99th percentile</span>" in page(REPORTS["plain"])
 
 
 def test_an_undecided_drop_says_how_many_pictures_would_decide() -> None:

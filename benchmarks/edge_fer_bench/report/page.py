@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from edge_fer.annotate import annotate
 from edge_fer.errors import DeviceError
-from edge_fer.files import write_bytes, write_text
+from edge_fer.files import write_bytes
 from edge_fer.types import Image
 from edge_fer_bench.drawing.section import points, shown
 from edge_fer_bench.report import charts
@@ -22,6 +22,7 @@ from edge_fer_bench.report.confusion import confusion_pair
 from edge_fer_bench.report.report import BenchmarkReport
 from edge_fer_bench.report.spreadsheet import figures_csv, frames_csv
 from edge_fer_bench.report.verdict import NOT_MEASURED, judge, p_value, recorded_words
+from edge_fer_bench.timing.protocol import P99_FRAMES
 
 __all__ = ["page", "prepare_folder", "write_report"]
 
@@ -62,19 +63,18 @@ def write_report(folder: Path, report: BenchmarkReport, *, picture: bool) -> lis
         DeviceError: the disk is full or the folder has gone.
     """
     drawn = _drawn(report) if picture else None
-    written = []
-    if drawn is not None:
-        written.append(folder / "annotated.png")
-        write_bytes(written[-1], cv2.imencode(".png", drawn)[1].tobytes())
+    # All of it is made before the first is written: the files of a folder are of one run.
+    contents = {} if drawn is None else {"annotated.png": cv2.imencode(".png", drawn)[1].tobytes()}
     for name, text in (
         ("report.html", page(report, drawn)),
         ("report.csv", figures_csv(report)),
         ("frames.csv", frames_csv(report.run)),
         ("report.json", json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n"),
     ):
-        written.append(folder / name)
-        write_text(written[-1], text)
-    return written
+        contents[name] = text.encode()
+    for name, data in contents.items():
+        write_bytes(folder / name, data)
+    return [folder / name for name in contents]
 
 
 def page(report: BenchmarkReport, picture: Image | None = None) -> str:
@@ -107,6 +107,7 @@ def page(report: BenchmarkReport, picture: Image | None = None) -> str:
         if accuracy
         else None,
         shown=shown,
+        p99_frames=P99_FRAMES,
         confusion=confusion_pair(*accuracy.matrices, accuracy.faces.labels) if accuracy else None,
         idle=[stage for stage, times in report.latency.stages.items() if times.n == 0],
         picture=None if picture is None else _data_uri(picture),

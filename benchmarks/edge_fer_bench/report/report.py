@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_fer.classifier import Classifier
 from edge_fer.contract import Metric
+from edge_fer.errors import EdgeFerError
 from edge_fer_bench.accuracy.measured import MeasuredAccuracy
 from edge_fer_bench.budgets import Check
 from edge_fer_bench.drawing.section import Section
@@ -134,6 +135,7 @@ class BenchmarkReport:
         bound: what the frame rate depended on.
         sections: what else was measured, in the order in which it is shown.
         interrupted: whether the user stopped it before its end.
+        problem: the error that ended it before its end.
     """
 
     started: datetime
@@ -154,6 +156,12 @@ class BenchmarkReport:
     budgets: tuple[Check, ...]
     sections: tuple[Section, ...] = ()
     interrupted: bool = False
+    problem: EdgeFerError | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether something that was asked for is missing."""
+        return self.interrupted or self.problem is not None
 
     @property
     def missed(self) -> tuple[Check, ...]:
@@ -184,7 +192,8 @@ class BenchmarkReport:
             "bounded_by": self.bound.words,
             "budgets": [check.to_json() for check in self.budgets],
             "notes": list(self.latency.notes),
-            "interrupted": self.interrupted,
+            "interrupted": self.partial,
+            "problem": None if self.problem is None else str(self.problem),
             **{section.key: section.to_json() for section in self.sections},
         }
 

@@ -11,6 +11,7 @@ from edge_fer_bench.accuracy.measured import MeasuredAccuracy
 from edge_fer_bench.drawing.section import points
 from edge_fer_bench.report.report import BenchmarkReport
 from edge_fer_bench.timing.latency import StageTimes
+from edge_fer_bench.timing.protocol import P99_FRAMES
 
 __all__ = [
     "NOT_MEASURED",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 State = Literal["pass", "fail", "open", "info"]
+_OF_ACCURACY = ("groups", "proxies", "robustness", "end_to_end")
 NOT_MEASURED = "accuracy: not measured here"
 
 
@@ -49,10 +51,17 @@ def judge(report: BenchmarkReport) -> Headline:
     state, word, text = _first(report)
     met = [check.words for check in report.budgets if check.met]
     sentences = [_speed(report), _accuracy(report), report.golden.words]
+    suspicions: tuple[str, ...] = ()
     if report.accuracy is not None:
+        suspicions = report.accuracy.suspicions
         sentences[:2] = sentences[1], sentences[0]  # what the headline is about comes first
-        sentences[:0] = report.accuracy.suspicions  # and before it what may explain it all
-    sentences += [words for section in report.sections for words in section.findings]
+        sentences[:0] = suspicions  # and before it what explains it all
+    if report.problem is not None:
+        sentences[:0] = [f"Not all was measured: {report.problem}"]
+    for section in report.sections:
+        # What a wrong contract does to groups and spoilt faces is no news of int8.
+        if not (suspicions and section.key in _OF_ACCURACY):
+            sentences += section.findings
     if met:
         sentences.append(f"Limits kept: {'; '.join(met)}.")
     return Headline(state=state, word=word, text=text, sentences=tuple(sentences))
@@ -62,8 +71,9 @@ def measured_words(accuracy: MeasuredAccuracy) -> str:
     """The drop that was measured here, with its interval and what classes it hit."""
     drop = accuracy.drop
     low, high = drop.ci95_points
+    pictures = "picture" if drop.n == 1 else "pictures"
     words = (
-        f"On {drop.n:,} labelled pictures ({PurePath(accuracy.faces.path).name}, "
+        f"On {drop.n:,} labelled {pictures} ({PurePath(accuracy.faces.path).name}, "
         f"{accuracy.faces.split}) the int8 model is right {100 * drop.quantised.accuracy:.2f} % "
         f"of the time and its float reference {100 * drop.reference.accuracy:.2f} %: a drop of "
         f"{points(drop.drop_points)} points, 95 % interval {points(low)} to {points(high)}."
@@ -99,8 +109,12 @@ def p_value(p: float) -> str:
 
 
 def _first(report: BenchmarkReport) -> tuple[State, str, str]:
-    if report.interrupted:
-        return "open", "Interrupted", f"Partial report: {report.run.frames} frames so far"
+    if report.partial:
+        cut = "Interrupted" if report.interrupted else "Incomplete"
+        return "open", cut, f"Partial report: {report.run.frames} frames so far"
+    if report.accuracy is not None and report.accuracy.suspicions:
+        what, mark, _ = report.accuracy.suspicions[0].partition(". ")
+        return "fail", "Contract looks wrong", what + mark.strip()
     if report.missed:
         missed = "; ".join(check.words for check in report.missed)
         return "fail", "Limit missed", f"{missed[0].upper()}{missed[1:]}"
@@ -138,8 +152,10 @@ def _speed(report: BenchmarkReport) -> str:
     total = report.latency.total
     cold = report.cold_start.median_ms
     start = f"; a fresh process gives its first result after {cold / 1000:.2f} s" if cold else ""
-    half, most = _interval(total, "p50"), _interval(total, "p99")
-    return f"Half of the frames take at most {half}, 99 % at most {most}{start}."
+    half = f"Half of the frames take at most {_interval(total, 'p50')}"
+    if total.n < P99_FRAMES:
+        return f"{half}, the slowest of {total.n} took {total.max:.1f} ms{start}."
+    return f"{half}, 99 % at most {_interval(total, 'p99')}{start}."
 
 
 def _interval(times: StageTimes, name: Literal["p50", "p99"]) -> str:
