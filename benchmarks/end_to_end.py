@@ -1,8 +1,7 @@
-"""Times a whole frame of ``edge-fer run``, from its pixels to named faces, and what it is made of.
+"""Times what a frame of ``edge-fer run`` costs beside its networks, further faces, and the start.
 
-The frames of a video, scaled to 640x480, on one core and one thread: with tracking and without, in
-turns; what a frame costs beside its networks, what every further face costs, and the cold start.
-Not a Pi's timings. ``peers/compare.py`` has what others take for the same.
+The frames of a video, scaled to 640x480, on one core and one thread. Not a Pi's timings. How long
+a whole frame takes is measured by ``peers/compare.py``, beside what others take for the same.
 
 Example: python benchmarks/end_to_end.py --video single_face.mp4 --markdown README.md
 """
@@ -35,11 +34,11 @@ from edge_fer_bench.roofline.networks import networks
 from edge_fer_bench.timing.cold_start import measure_cold_start
 from peers.frames import read_clip
 from peers.played import Shown, pipeline_on
-from peers.timing import in_turns, one_core
+from peers.timing import one_core
 from shipped import fill_in
 
 BEGIN, END = "<!-- end-to-end -->", "<!-- /end-to-end -->"
-_ROUNDS = 5
+_ROUNDS = 25
 _MOST_FACES = 8
 
 
@@ -60,52 +59,53 @@ class Metered:
         self._backend.close()
 
 
-def whole_frames(
-    pictures: Sequence[Image], rounds: int, on_turn: Callable[[int, int], None]
-) -> dict[str, float]:
-    """Milliseconds of a frame, ``tracked`` and ``untracked``: median of rounds in turns."""
-    cameras = (Shown(), Shown())
-    pipelines = [pipeline_on(cameras[0], track=True), pipeline_on(cameras[1], track=False)]
+def beside_the_networks(
+    pictures: Sequence[Image],
+    rounds: int,
+    on_turn: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """What a frame costs that is no network's.
 
-    def block(place: int) -> Callable[[], list[int]]:
-        def once() -> list[int]:
-            cameras[place].cut()
-            spent = []
-            for picture in pictures:
-                cameras[place].show(picture)
-                began = perf_counter_ns()
-                pipelines[place].step()
-                spent.append(perf_counter_ns() - began)
-            return spent
+    In milliseconds it moves with the machine, and a virtual one's speed changes from hour to hour.
+    The networks of the same frames move with it, so what it costs is also told as a multiple of
+    their time: of each turn the median frame's, and of these the median and the extremes.
 
-        return once
+    Args:
+        pictures: of each turn, in order.
+        rounds: turns, after one that does not count.
+        on_turn: told how many turns of how many are done.
 
-    times = in_turns([block(0), block(1)], rounds=rounds, on_turn=on_turn)
-    for pipeline in pipelines:
-        pipeline.close()
-    tracked, untracked = (float(np.median(column)) for column in times.T)
-    return {"tracked": tracked, "untracked": untracked}
-
-
-def beside_the_networks(pictures: Sequence[Image], rounds: int) -> dict[str, float]:
-    """What a frame costs that is no network's: milliseconds, p50 and p90."""
+    Returns:
+        ``p50`` and ``p90`` in milliseconds, ``networks_p50`` likewise, ``of_the_networks`` and its
+        ``of_the_networks_range``.
+    """
     camera = Shown()
     pipeline = pipeline_on(camera, track=True)
     meters = [_metered(part) for part in networks(pipeline)]
-    rest = []
+    rest, inside = np.empty((2, rounds + 1, len(pictures)))
     with one_core():
-        for turn in range(-1, rounds):
+        for turn in range(rounds + 1):
             camera.cut()
-            for picture in pictures:
+            for place, picture in enumerate(pictures):
                 camera.show(picture)
                 before = sum(meter.ns for meter in meters)
                 began = perf_counter_ns()
                 pipeline.step()
                 whole = perf_counter_ns() - began
-                if turn >= 0:
-                    rest.append((whole - (sum(meter.ns for meter in meters) - before)) / 1e6)
+                spent = sum(meter.ns for meter in meters) - before
+                inside[turn, place], rest[turn, place] = spent / 1e6, (whole - spent) / 1e6
+            on_turn(turn, rounds)
     pipeline.close()
-    return {"p50": float(np.percentile(rest, 50)), "p90": float(np.percentile(rest, 90))}
+    rest, inside = rest[1:], inside[1:]
+    p50, p90 = (float(p) for p in np.percentile(rest, [50, 90]))
+    quotients = np.median(rest, axis=1) / np.median(inside, axis=1)
+    return {
+        "p50": p50,
+        "p90": p90,
+        "networks_p50": float(np.median(inside)),
+        "of_the_networks": float(np.median(quotients)),
+        "of_the_networks_range": [float(quotients.min()), float(quotients.max())],
+    }
 
 
 def further_faces(pictures: Sequence[Image]) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def measured(video: Path, rounds: int, talk: Talk) -> dict[str, Any]:
     clip = read_clip(video)
     with talk.progress() as bar:
         task = bar.add_task("the clip, in turns", total=rounds)
-        frame = whole_frames(
+        beside = beside_the_networks(
             clip.pictures, rounds, lambda done, total: bar.update(task, completed=done)
         )
     settings = load_settings(None, {"source": "synthetic"})
@@ -182,8 +182,7 @@ def measured(video: Path, rounds: int, talk: Talk) -> dict[str, Any]:
         "machine": platform.machine(),
         "opencv": cv2.__version__,
         "frames": len(clip.pictures),
-        "frame_ms": frame,
-        "beside_the_networks_ms": beside_the_networks(clip.pictures, rounds),
+        "beside_the_networks_ms": beside,
         "further_faces": further_faces(clip.pictures),
         "cold_start_ms": start.median_ms,
     }
@@ -191,17 +190,15 @@ def measured(video: Path, rounds: int, talk: Talk) -> dict[str, Any]:
 
 def section(found: dict[str, Any]) -> str:
     """Between the README's markers."""
-    frame, beside, more = (
-        found[key] for key in ("frame_ms", "beside_the_networks_ms", "further_faces")
-    )
+    beside, more = found["beside_the_networks_ms"], found["further_faces"]
     words = (
-        f"From pixels to named faces a frame takes {frame['tracked']:.2f} ms "
-        f"({frame['untracked']:.2f} with `--no-track`): {found['frames']} frames of a clip with "
-        f"one face, scaled to 640x480, on one thread and core of {found['machine']}; not a Pi's "
-        f"timings. Beside its networks a frame costs {beside['p50']:.2f} ms (90 %: "
-        f"{beside['p90']:.2f}). A further face costs {more['each_further_ms']:.2f} ms, "
+        f"Beside its networks a frame costs {beside['p50']:.2f} ms (90 %: {beside['p90']:.2f}), "
+        f"{beside['of_the_networks']:.2f} times what they take: {found['frames']} frames of a "
+        f"clip with one face, scaled to 640x480, on one thread and core of {found['machine']}; "
+        f"not a Pi's timings. A further face costs {more['each_further_ms']:.2f} ms, "
         f"{more['ratio']:.2f} times one crop and one call of the network. The first observation "
-        f"comes {found['cold_start_ms']:.0f} ms after the process starts."
+        f"comes {found['cold_start_ms']:.0f} ms after the process starts. How long a whole frame "
+        "takes stands [beside other projects](#against-other-projects)."
     )
     return "\n".join((BEGIN, words, END))
 

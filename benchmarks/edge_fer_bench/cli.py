@@ -75,7 +75,11 @@ def benchmark(
         typer.Option(help="face, haar, yunet or a model; several, by commas, are swept."),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0, help="How long to measure frames, at least; of each variant.")
+        float,
+        typer.Option(
+            min=0,
+            help="How long to measure, at least; of each variant. Short recordings go round.",
+        ),
     ] = 10.0,
     sustained: Annotated[
         float | None,
@@ -215,9 +219,7 @@ def benchmark(
     # From the first frame to the last file, what was measured is not to be lost.
     with Interruption() as interruption:
         with _phases(talk) as on_progress:
-            found = run_benchmark(
-                request, interruption, on_progress=on_progress, on_skip=talk.say
-            )
+            found = run_benchmark(request, interruption, on_progress=on_progress, on_skip=talk.say)
         if report is not None:
             synthetic = found.source.kind == "synthetic"
             written = write_report(report, found, picture=synthetic or annotate)

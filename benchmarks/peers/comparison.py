@@ -17,6 +17,7 @@ from edge_fer.errors import DataError, EdgeFerError, ModelError
 from edge_fer.evaluation.data import LabelledFaces, Rows, labelled, read
 from edge_fer.evaluation.labels import SCHEMES
 from edge_fer_bench.machine.card import read_machine
+from edge_fer_bench.sweep.swept import Ratio
 from peers import vicksam
 from peers.asked import AskedEntrant
 from peers.entrant import Card, Entrant, Part
@@ -24,7 +25,7 @@ from peers.frames import Clip, contest, contestants, read_clip
 from peers.ours import open_ours, shipped_classifiers
 from peers.process import Process, command
 from peers.scoring import columns, judged_classes, lacking, score
-from peers.timing import Ratio, interleaved
+from peers.timing import interleaved
 from peers.venvs import FER, ROOT, find_python
 
 __all__ = ["SCHEMA", "Request", "Skipped", "compare", "document", "splits", "table"]

@@ -11,7 +11,7 @@ __all__ = ["NOTHING", "as_ratio", "lead", "notes", "summary"]
 
 NOTHING = "\u2013"
 _HEAD = ["", "a frame", "face found, %", "a face", "memory", "model files", "installed"]
-_SCHEMES = {"ferplus8": "FER+, points", "fer2013-7": "FER2013, points"}
+_SCHEMES = {"ferplus8": "FER+", "fer2013-7": "FER2013"}
 
 
 def as_ratio(value: float) -> str:
@@ -31,7 +31,7 @@ def lead(difference: dict[str, Any] | None) -> str:
 def summary(document: dict[str, Any]) -> list[list[str]]:
     """The head and a row for each program and for each classifier without one; ours first."""
     schemes = [table["scheme"] for table in document["tables"]]
-    head = [*_HEAD, *(_SCHEMES[scheme] for scheme in schemes)]
+    head = [*_HEAD, *(f"{_SCHEMES[scheme]}, % / our lead" for scheme in schemes)]
     cards = {card["name"]: card for card in document["entrants"]}
     programs = document["frames"]["entrants"] if document["frames"] else []
     rows = [_program(document, cards, program) for program in programs]
@@ -56,15 +56,17 @@ def notes(document: dict[str, Any]) -> list[str]:
     """What to know when reading it."""
     timing, frames = document["timing"], document["frames"]
     judged = " and ".join(
-        f"`{table['reference']}` on {_SCHEMES[table['scheme']].partition(',')[0]}"
+        f"`{table['reference']}` on {_SCHEMES[table['scheme']]}"
         for table in document["tables"]
         if table["reference"]
     )
     words = [
-        "Ours over theirs: 1/4 is a quarter of theirs. In **bold**: theirs is ahead.",
+        "Ours over theirs: 1/4 is a quarter of theirs. In **bold**: theirs is ahead, by the "
+        "whole interval where there is one.",
         f"A face: `{timing['reference']}` from a face crop to its probabilities, median of "
-        f"{timing['rounds']} rounds in turns. Points: how far {judged or 'ours'} is ahead on the "
-        "clean rows, with 95 % interval; FER+ without contempt for those that do not know it.",
+        f"{timing['rounds']} rounds in turns. % / our lead: in our row the share of the clean rows "
+        f"that {judged or 'ours'} names rightly, in the others how many points ours is ahead "
+        "there, with 95 % interval; FER+ without contempt for those that do not know it.",
         f"One thread and core. {document['device']}",
     ]
     if frames:
@@ -104,10 +106,12 @@ def _program(
             ),
         ]
     over = program["ours_over_theirs"]
-    spread = f"({as_ratio(over['low'])} to {as_ratio(over['high'])})"
+    frame = as_ratio(over["median"])
+    if over["low"] > 1 and not same:
+        frame = f"**{frame}**"
     return [
         f"`{program['name']}`" if same else program["name"],
-        f"{_marked(over['median'], same)} {spread}",
+        f"{frame} ({as_ratio(over['low'])} to {as_ratio(over['high'])})",
         found,
         NOTHING if same or card is None else _face(card),
         _of(first["peak_mb"], program["peak_mb"], 1, "MB", same),
@@ -139,8 +143,9 @@ def _accuracy(document: dict[str, Any], classifier: str) -> Iterator[str]:
             for score in table["scores"]
             if score["entrant"] == classifier and score["rows_of_lacking"] != "missed"
         ]
-        text = lead(ways[0] if ways else None)
-        yield f"**{text}**" if ways and ways[0] and ways[0]["points"] < 0 else text
+        found = ways[0] if ways else None
+        text = lead(found)
+        yield f"**{text}**" if found and found["ci95_points"][1] < 0 else text
 
 
 def _face(card: dict[str, Any]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,21 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.errors import EdgeFerError
+from edge_fer_bench.sweep.swept import Ratio
 from peers.entrant import PARTS, Entrant, Part
 
-__all__ = ["Lost", "Ratio", "core", "in_turns", "interleaved", "one_core", "ratio"]
+__all__ = ["Lost", "core", "in_turns", "interleaved", "one_core", "ratio"]
 
 Lost = Callable[[int, EdgeFerError], None]
 """Told of one whose turn failed: its place, and why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """The reference's time over another's: median of the rounds, and their quartiles."""
-
-    median: float
-    low: float
-    high: float
 
 
 def core() -> int:
@@ -103,8 +94,7 @@ def ratio(reference: NDArray[np.float64], other: NDArray[np.float64]) -> Ratio |
     """Round by round, the reference's time over the other's; None for one that failed."""
     if np.isnan(other).any():
         return None
-    low, median, high = (float(q) for q in np.percentile(reference / other, [25, 50, 75]))
-    return Ratio(median=median, low=low, high=high)
+    return Ratio.of(reference.tolist(), other.tolist())
 
 
 def interleaved(

@@ -15,7 +15,7 @@ from edge_fer.errors import ConfigError
 from edge_fer.types import Detector
 from edge_fer.uri import options, split_query, suggestion
 
-__all__ = ["DETECTORS", "open_detector"]
+__all__ = ["DETECTORS", "check_detector", "open_detector"]
 
 # Name to "module:Class" and the class's options; loaded only when asked for.
 DETECTORS: Mapping[str, tuple[str, Mapping[str, Callable[[str], Any]]]] = {
@@ -54,14 +54,36 @@ def open_detector(
         ModelError: the model is not on this machine, damaged, breaks its contract, or is none that
             finds faces.
     """
-    name, given = split_query(uri)
+    settings = check_detector(uri)
+    name = split_query(uri)[0]
     if name in DETECTORS:
-        place, known = DETECTORS[name]
-        detector: Detector = resolve_name(place)(**options(uri, given, known))
+        detector: Detector = resolve_name(DETECTORS[name][0])(**settings)
         return detector
     from edge_fer.backends import open_backend
     from edge_fer.detectors.network import NetworkDetector
-    from edge_fer.models import load, pulled, shipped
+    from edge_fer.models import load
+
+    model = load(name)
+    loaded = open_backend(backend, model.flatbuffer, threads=threads, on_skip=on_skip)
+    return NetworkDetector(model, loaded, **settings)
+
+
+def check_detector(uri: str) -> dict[str, Any]:
+    """Read a detector's address without opening anything.
+
+    Args:
+        uri: as :func:`open_detector` takes it.
+
+    Returns:
+        Its options.
+
+    Raises:
+        ConfigError: no such detector or option.
+    """
+    name, given = split_query(uri)
+    if name in DETECTORS:
+        return options(uri, given, DETECTORS[name][1])
+    from edge_fer.models import pulled, shipped
     from edge_fer.models.catalogue import CATALOGUE
 
     models = {*shipped(), *pulled(), *CATALOGUE}
@@ -71,7 +93,4 @@ def open_detector(
         raise ConfigError(
             f"There is no detector {name!r}.", suggestion(name, {*DETECTORS, *detectors})
         )
-    settings = options(uri, given, _NETWORK)
-    model = load(name)
-    loaded = open_backend(backend, model.flatbuffer, threads=threads, on_skip=on_skip)
-    return NetworkDetector(model, loaded, **settings)
+    return options(uri, given, _NETWORK)

@@ -222,7 +222,7 @@ def end_to_end(
 
     Args:
         detectors: by name, as they are used.
-        classifier: names the crops; ``faces.labels`` must be its own.
+        classifier: names the crops; its labels are those of ``faces``, in any order.
         faces: the crops.
         scenes: without faces.
         seed: of sides and places.
@@ -249,7 +249,7 @@ def end_to_end_each(
 
     Args:
         detectors: by name, as they are used.
-        classifiers: by name; ``faces.labels`` must be the labels of each.
+        classifiers: by name; the labels of each are those of ``faces``, in any order.
         faces: the crops.
         scenes: without faces.
         seed: of sides and places.
@@ -264,8 +264,8 @@ def end_to_end_each(
         (model, name): [] for model in classifiers for name in detectors
     }
     frames = pasted(faces, scenes, seed, gray=gray)
-    for row, (image, truth) in enumerate(zip(faces.images, faces.truth.tolist(), strict=True)):
-        shown = next(frames)
+    for row, (image, label) in enumerate(zip(faces.images, faces.truth.tolist(), strict=True)):
+        shown, truth = next(frames), faces.labels[label]
         for model, classifier in classifiers.items():
             given[model].append(_named(classifier, fit(image, classifier.contract.input)) == truth)
         for name, detector in detectors.items():
@@ -285,7 +285,7 @@ def end_to_end_each(
     }
 
 
-def _rightly(classifier: Classifier, frame: Frame, square: Square, truth: int) -> bool:
+def _rightly(classifier: Classifier, frame: Frame, square: Square, truth: str) -> bool:
     return _named(classifier, crop(frame, square, classifier.contract.input)) == truth
 
 
@@ -300,8 +300,8 @@ def _together(each: list[tuple[bool, bool, bool, int]], given: list[bool]) -> En
     )
 
 
-def _named(classifier: Classifier, pixels: Image) -> int:
-    return int(classifier.probabilities(pixels[None])[0].argmax())
+def _named(classifier: Classifier, pixels: Image) -> str:
+    return classifier.labels[int(classifier.probabilities(pixels[None])[0].argmax())]
 
 
 def _box(square: Square) -> Box:

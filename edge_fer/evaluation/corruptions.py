@@ -19,11 +19,14 @@ from edge_fer.contract import InputSpec
 from edge_fer.preprocess import displaced
 from edge_fer.types import Image
 
-__all__ = ["CORRUPTIONS", "STRENGTHS", "Corruption", "corrupt", "noise"]
+__all__ = ["ANY_STRENGTH", "CORRUPTIONS", "STRENGTHS", "Corruption", "corrupt", "noise"]
 
 Floats = NDArray[np.float32]
 Corruption = Callable[[Image, float, InputSpec, np.random.Generator], Image]
 STRENGTHS = (1, 2, 3)
+
+ANY_STRENGTH = frozenset({"turn_90", "turn_180", "mirror"})
+"""Corruptions that are the same at every strength, but for what is drawn."""
 
 
 def corrupt(

@@ -130,8 +130,21 @@ def select(rows: Rows, split: str | None) -> tuple[str, NDArray[np.int64]]:
         chosen = _training_or_validation(rows, "validation" if name == "validation" else "Training")
         if len(chosen):
             return name, chosen
-    known = ", ".join(names) or "no splits; put the classes into folders named after them"
-    raise DataError(f"{rows.path} has no rows of split {name!r}.", f"It has: {known}.")
+    raise DataError(f"{rows.path} has no rows of split {name!r}.", _splits(rows, names))
+
+
+def _splits(rows: Rows, names: Sequence[str]) -> str:
+    """What may be asked for instead."""
+    made = [] if set(names) & set(_VALIDATION_NAMES) else ["validation"]
+    made = [name for name in made if len(_training_or_validation(rows, name))]
+    if rows.usage is None:
+        return (
+            "It has no splits: leave --split out for all rows, say "
+            f"{' or '.join(['Training', *made])}, or put the classes into folders named after "
+            "splits."
+        )
+    of = " (a share of the training rows)" if made else ""
+    return f"It has: {', '.join([*names, *made])}{of}."
 
 
 def labelled(

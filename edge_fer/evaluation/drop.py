@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import ceil, comb, sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -23,16 +23,22 @@ __all__ = [
     "ClassDrop",
     "ModelFigures",
     "Verdict",
+    "clearly_beyond",
+    "mcnemar",
     "measure_drop",
     "paired_drop",
+    "score_interval",
     "wilson",
 ]
 
 Verdict = Literal["pass", "fail", "not_distinguishable"]
 Probabilities = NDArray[np.floating]
 
-_RESAMPLES = 10_000
 _MIN_CLASS_IMAGES = 3
+_Z = 1.959963984540054  # 97.5 % point of the normal distribution
+_HALVINGS = 60  # until a double has no digit left
+_BY_CHANCE = 0.05
+_SAME = 1e-12  # shares that differ by rounding alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +68,7 @@ class AccuracyDrop:
     Attributes:
         n: rows.
         reference, quantised: figures of each.
-        drop_points, ci95_points: top-1 drop and its paired bootstrap interval.
+        drop_points, ci95_points: top-1 drop and its score interval for paired rows (Tango 1998).
         mcnemar_p: exact binomial on the rows that only one of the two got right.
         discordant: how many rows only the reference, and only the quantised model got right.
         agreement: share of rows with the same label, right or wrong.
@@ -87,6 +93,21 @@ class AccuracyDrop:
         if high <= max_drop:
             return "pass"
         return "fail" if low > max_drop else "not_distinguishable"
+
+    def clearly_beyond(self, limit: float, comparisons: int) -> bool:
+        """:func:`clearly_beyond` of this drop."""
+        return clearly_beyond(self.ci95_points, self.mcnemar_p, limit, comparisons)
+
+    def rows_to_decide(self, limit: float) -> int | None:
+        """About how many rows would tell this drop from a limit, in points; None where equal.
+
+        The score at the limit grows with the root of the rows where the shares stay as they are.
+        """
+        lost, won = (count / self.n for count in self.discordant)
+        away = lost - won - limit / 100
+        if abs(away) < _SAME:
+            return None
+        return ceil(_Z**2 * _variance(lost, won, limit / 100) / away**2)
 
     def classes_over(self, max_class_drop: float) -> list[str]:
         """Labels with at least 50 rows that lost more than the budget and at least 3 pictures."""
@@ -134,8 +155,8 @@ def measure_drop(
         reference=_figures(reference, truth, len(labels)),
         quantised=_figures(quantised, truth, len(labels)),
         drop_points=100 * (lost - won) / n,
-        ci95_points=_bootstrap(lost, won, n),
-        mcnemar_p=_mcnemar(lost, won),
+        ci95_points=score_interval(lost, won, n),
+        mcnemar_p=mcnemar(lost, won),
         discordant=(lost, won),
         agreement=float((said_a == said_b).mean()),
         mean_abs_dp=float(np.abs(reference - quantised).mean()),
@@ -149,20 +170,60 @@ def measure_drop(
 def paired_drop(
     before: NDArray[np.bool_], after: NDArray[np.bool_]
 ) -> tuple[float, tuple[float, float]]:
-    """What was right before less what is right after, points, and its paired bootstrap interval.
+    """What was right before less what is right after, points, and its score interval (Tango 1998).
 
     Args:
         before: ``bool[N]``, at least one row.
         after: ``bool[N]``, the same rows.
     """
     n, lost, won = len(before), int((before & ~after).sum()), int((~before & after).sum())
-    return 100 * (lost - won) / n, _bootstrap(lost, won, n)
+    return 100 * (lost - won) / n, score_interval(lost, won, n)
+
+
+def score_interval(lost: float, won: float, n: float) -> tuple[float, float]:
+    """95 % interval of the drop, in points: every drop that a score test does not refuse.
+
+    T. Tango, "Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design", Statistics in Medicine 17, 891-908, 1998. It needs no rows that changed:
+    where none did, the ends are +-z^2 / (n + z^2).
+
+    Args:
+        lost: rows that were right before alone.
+        won: rows that are right after alone.
+        n: all rows, at least one.
+    """
+    drop = (lost - won) / n
+    low, high = (_end(lost / n, won / n, n, drop, beyond) for beyond in (-1.0, 1.0))
+    return 100 * low, 100 * high
+
+
+def clearly_beyond(
+    ci95_points: tuple[float, float], p: float, limit: float, comparisons: int
+) -> bool:
+    """Whether a loss is beyond a limit and none that chance gives one of several comparisons.
+
+    Every twentieth 95 % interval misses its value, so that where many are looked at, each is also
+    asked at 0.05 over their number (Bonferroni).
+
+    Args:
+        ci95_points: of the loss.
+        p: how likely chance alone makes such a loss.
+        limit: in points.
+        comparisons: how many are looked at together, at least one.
+    """
+    return ci95_points[0] > limit and p < _BY_CHANCE / comparisons
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Exact two-sided p (McNemar 1947; binomial with p = 1/2 on the discordant rows)."""
+    total = lost + won
+    tail = sum(comb(total, k) for k in range(min(lost, won) + 1))
+    return float(min(1.0, 2 * tail / 2**total))
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927), fractions."""
-    z = 1.959963984540054
-    share = hits / n
+    z, share = _Z, hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, centre - half), min(1.0, centre + half)
@@ -189,20 +250,26 @@ def _class_drop(n: int, before: float, after: float) -> ClassDrop:
     )
 
 
-def _bootstrap(lost: int, won: int, n: int) -> tuple[float, float]:
-    """Percentile interval of the drop, in points, from paired resampling of rows.
+def _end(lost: float, won: float, n: float, kept: float, refused: float) -> float:
+    """The last drop from ``kept`` towards ``refused`` that is not refused; all fractions.
 
-    A row adds +1 (lost), -1 (won) or 0 to the drop, so that resampling rows is a multinomial draw.
+    The score only falls as the drop grows, so that halving finds it.
     """
-    draws = np.random.default_rng(0).multinomial(
-        n, [lost / n, won / n, 1 - (lost + won) / n], size=_RESAMPLES
-    )
-    low, high = np.percentile(100 * (draws[:, 0] - draws[:, 1]) / n, [2.5, 97.5])
-    return float(low), float(high)
+    for _ in range(_HALVINGS):
+        middle = (kept + refused) / 2
+        # Without the division: the variance is 0 at both ends of the scale.
+        if n * (lost - won - middle) ** 2 <= _Z**2 * _variance(lost, won, middle):
+            kept = middle
+        else:
+            refused = middle
+    return kept
 
 
-def _mcnemar(lost: int, won: int) -> float:
-    """Exact two-sided p (McNemar 1947; binomial with p = 1/2 on the discordant rows)."""
-    total = lost + won
-    tail = sum(comb(total, k) for k in range(min(lost, won) + 1))
-    return float(min(1.0, 2 * tail / 2**total))
+def _variance(lost: float, won: float, drop: float) -> float:
+    """Of one row's part in the drop, if the drop is this; fractions.
+
+    The share of won rows is its maximum likelihood under that condition (Tango's q21).
+    """
+    b = (2 - lost + won) * drop - lost - won
+    q = (sqrt(max(0.0, b * b + 8 * won * drop * (1 - drop))) - b) / 4
+    return max(0.0, 2 * q + drop * (1 - drop))

@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-BENCHMARK = [sys.executable, "-c", "from edge_fer.cli import main; main()", "benchmark"]
-
-
-def benchmark(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*BENCHMARK, "--seconds", "0.2", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
+from bench_command import benchmark
 
 
 def refused(*words: str | Path, code: int = 2) -> str:

@@ -298,6 +298,13 @@ def test_the_stamp_does_not_mind_layout_and_order(tmp_path: Path) -> None:
         ("reference", "a Raspberry Pi 9", "says that it is of 'a Raspberry Pi 9'"),
         ("throttled", ["throttled"], "not what benchmark.thermal.events says"),
         ("benchmark.model.path", "/home/ada/m.tflite", "in: benchmark.model.path"),
+        ("benchmark.model.path", "Jane Doe/tiny.tflite", "in: benchmark.model.path"),
+        ("benchmark.model.path", "Jane Doe tiny.tflite", "not the file of the model 'tiny'"),
+        ("benchmark.source.detector", "Jane Doe/x.tflite", "in: benchmark.source.detector"),
+        ("benchmark.source.sinks", ["jsonl:Jane Doe/o.jsonl"], r"benchmark.source.sinks\[0\]"),
+        ("benchmark.bounded_by", "adopt Jane Doe/x.tflite", "in: benchmark.bounded_by"),
+        ("benchmark.bounded_by", "fe80::1ff:fe23:4567:890a", "in: benchmark.bounded_by"),
+        ("benchmark.bounded_by", "pi-17.corp.example.com", "in: benchmark.bounded_by"),
         ("benchmark.bounded_by", "rtsp://ada:pw@cam/1", "in: benchmark.bounded_by"),
         ("stamp", "0" * 64, "was changed"),
         ("stamp", "none", "stamp:"),
@@ -333,6 +340,15 @@ SHOWN = {
     "at 192.168.1.20 now": "at *** now",
     "on pi.local": "on ***",
     "dc:a6:32:01:02:03": "***",
+    "fe80::1ff:fe23:4567:890a%eth0 is down": "*** is down",
+    "from [2001:db8::7]:8554.": "from [***]:8554.",
+    "2001:db8:0:1:2:3:4:5.": "***.",
+    "203.0.113.7 answered": "*** answered",
+    "8.8.8.8:53": "***",
+    "pi-17.corp.example.com answered.": "*** answered.",
+    "http://cam.example/Jane Doe/x.mp4 ended": "http://*** ended",
+    "models adopt Jane Doe/x.tflite --labels a": "models adopt x.tflite --labels a",
+    "read Zo\u00eb \u00c9mile/x.csv": "read x.csv",
     # These are no secrets.
     "synthetic?faces=3&fps=15": "synthetic?faces=3&fps=15",
     "picamera2:0?rotate=90": "picamera2:0?rotate=90",
@@ -340,6 +356,8 @@ SHOWN = {
     "Debian GNU/Linux 12, Linux 6.18.44": "Debian GNU/Linux 12, Linux 6.18.44",
     "Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz": "Intel(R) Core(TM) i7-8650U CPU @ 1.90GHz",
     "OpenCV 4.10.0.84": "OpenCV 4.10.0.84",
+    "2026-11-21T21:14:11+00:00, 1:2:3": "2026-11-21T21:14:11+00:00, 1:2:3",
+    "expression.float.tflite 10 times": "expression.float.tflite 10 times",
     "30 frames/s, 2 ms/frame, n/a, p50 / p99": "30 frames/s, 2 ms/frame, n/a, p50 / p99",
     "Half of the frames take at most 8.9 ms.": "Half of the frames take at most 8.9 ms.",
 }
@@ -369,6 +387,94 @@ def test_fields_that_say_who_or_where_are_emptied() -> None:
 def test_files_named_from_the_working_folder_lose_it() -> None:
     given_ = {"path": "ada/work", "data": "ada/a b/faces", "source": "clips/x", "words": "a/b"}
     assert redact(given_) == {"path": "work", "data": "faces", "source": "x", "words": "a/b"}
+
+
+FILE_KEYS = (
+    *("path", "uri", "detector", "detectors", "data", "source", "reference", "reference_path"),
+    *("groups", "groups_file", "folder", "model", "models", "file", "sinks", "baseline", "report"),
+)
+FOLDERS = {
+    "Jane Doe/": "x.tflite",
+    "models of Jane Doe/acme gmbh/": "my model.tflite",
+    "jane doe/acme/": "x.tflite",
+    "Jane Doe\\acme gmbh\\": "x.tflite",
+    "C:\\Jane Doe\\": "x.tflite",
+    "Zo\u00eb/B\u00fccher & S\u00f6hne/": "\u00e9l\u00e8ve 1.csv",
+    "\u7530\u4e2d/\u79d8\u5bc6 2/": "faces",
+    "Jane? Doe/": "x.tflite",
+    "Jane, Doe/": "x.tflite",
+    "./Jane Doe/": "x",
+}
+
+
+@pytest.mark.parametrize("key", FILE_KEYS)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_of_a_file_only_its_name_is_left_in_any_field_and_in_words(key: str, folder: str) -> None:
+    name = FOLDERS[folder]
+    given_ = {
+        "part": {key: f"{folder}{name}"},
+        "list": [{key: [f"{folder}{name}"]}],
+        "words": f"The model: edge-fer models adopt {folder}{name} --labels a",
+        "beside": f"{folder}another one.json is missing",
+        "alone": f"nothing in {folder.rstrip('/')}",
+        f"{folder}{name}": 1,
+    }
+    shown = redact(given_)
+    assert shown["part"] == shown["list"][0] | {key: name} == {key: name}
+    assert shown["list"][0] == {key: [name]}
+    assert shown["words"] == f"The model: edge-fer models adopt {name} --labels a"
+    assert shown["beside"] == "another one.json is missing"
+    text = json.dumps(shown, ensure_ascii=False)
+    for part in re.split(r"[/\\]", folder):
+        if " " in part or not part.isascii():
+            assert part not in text
+    assert "doe" not in text.lower()
+    assert redact(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "left"),
+    [
+        ("detector", "haar?file=Jane Doe/c.xml&min_size=40", "haar?file=c.xml&min_size=40"),
+        ("detector", "haar?file=Doe & Co/c.xml", "haar?file=c.xml"),
+        ("uri", "videos/Jane Doe/clip one.mp4?mirror=1", "clip one.mp4?mirror=1"),
+        ("sinks", "jsonl:Jane Doe/o.jsonl", "jsonl:o.jsonl"),
+        ("sinks", "kunde:meier/o.jsonl", "o.jsonl"),
+        ("uri", "http://cam.example/Jane Doe/x.mp4", "http://***"),
+        ("data", "clients/Big Bank plc/faces/", "faces"),
+        ("detector", "haar?cascade=alt2&min_size=40", "haar?cascade=alt2&min_size=40"),
+        ("model", "expression", "expression"),
+    ],
+)
+def test_what_is_left_of_a_file_with_options(key: str, value: str, left: str) -> None:
+    assert redact({key: value}) == {key: left}
+
+
+def test_arguments_and_servers_are_hidden_wherever_they_stand() -> None:
+    given_ = {
+        "uri": "rtsp://door-cam.shop/live",
+        "words": "door-cam.shop is silent, see jane doe/acme/g.csv and kunde 7",
+        "left": "nobody at ada77",
+    }
+    arguments = ["--groups=jane doe/acme/g.csv", "--report", "kunde 7/out", "rtsp://ada77:x@h/1"]
+    assert redact(given_, (), arguments) == {
+        "uri": "rtsp://***",
+        "words": "*** is silent, see g.csv and ***",
+        "left": "nobody at ***",
+    }
+
+
+def test_publishing_looks_for_folders_of_the_command() -> None:
+    given_ = {**document(), "note": "skipped jane doe/acme/g.csv"}
+    found = publish(given_, (), ["--groups", "jane doe/acme/g.csv"])
+    assert found["benchmark"]["note"] == "skipped g.csv"
+    check_published(found)
+
+
+def test_a_sentence_on_a_source_is_no_file() -> None:
+    given_ = {"mhz_source": "as /proc/cpuinfo says", "words": "2596 MHz, as /proc/cpuinfo says"}
+    shown = {"mhz_source": "as cpuinfo says", "words": "2596 MHz, as cpuinfo says"}
+    assert redact(given_) == shown
 
 
 def test_names_go_in_any_case_but_not_out_of_words() -> None:

@@ -298,7 +298,23 @@ def test_beside_other_programs_no_time_is_called(side: int) -> None:
     words = {c.figure: c.words for c in found.changes}
     assert words.pop("peak memory") == "more"
     assert words.pop("model size") == "no difference shows"
-    assert set(words.values()) == {"cannot be told"}
+    # These have no interval, so a quiet machine would not tell them either.
+    assert words.pop("frame mean") == words.pop("fps") == "cannot be told"
+    # The whole interval lies beyond 10 %: that it cannot be told would contradict the note.
+    assert set(words.values()) == {"not called: other load"}
+    assert found.findings[0].endswith("not called: other load. More: peak memory.")
+    table = next(grid for grid in found.grids if grid.key == "comparison")
+    assert table.rows[0].cells[-1] == "not called: other load"
+    assert table.rows[0].tone == "strong"
+    widths = [
+        max(len(shown(row.cells[i], column)) for row in table.rows)
+        for i, column in enumerate(table.columns)
+    ]
+    assert sum(widths) + 2 * len(widths) <= 80
+    assert str(found.figures[0].svg).count("not called: other load") == len(words)
+    verdicts = {f["figure"]: f["verdict"] for f in found.to_json()["figures"]}
+    assert verdicts["frame p50"] == verdicts["cold start"] == "other_load"
+    assert verdicts["fps"] == "cannot_be_told"
     which = ["this run", "the baseline's run"][side]
     assert any(f"of the machine in {which}, so no change" in w for w in found.findings)
     assert found.to_json()["noisy"] == [which]

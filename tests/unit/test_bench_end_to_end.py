@@ -159,6 +159,25 @@ def test_what_a_decider_must_know(squares: list[Box]) -> None:
     assert len(measured(squares, found=(set(), worse), max_drop=60.0).findings) == 1
 
 
+def test_labels_in_another_order_are_the_same_labels(squares: list[Box]) -> None:
+    turned = LABELS[::-1]
+
+    def answer(call: int, pixels: Image) -> Said:  # each face as given, then as found
+        return turned.index(LABELS[ROWS.truth[call // 2]]), 0.9
+
+    result = measure_end_to_end(
+        finding(squares, set()),
+        naming(set(), set(), set(), int8=True),
+        classifier(answer, int8=False, labels=turned),
+        ROWS,
+        BEHIND,
+        detector_name="scripted",
+    )
+    cost = result.to_json()["int8_cost"]
+    assert {c["reference_accuracy"] for c in cost.values()} == {1.0}
+    assert {c["lost_points"] for c in cost.values()} == {0.0}
+
+
 def test_where_nothing_is_found_there_is_no_cost_of_detection(squares: list[Box]) -> None:
     result = measured(squares, missed=set(range(N)))
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
@@ -171,6 +190,7 @@ def test_where_nothing_is_found_there_is_no_cost_of_detection(squares: list[Box]
         "quantised_ci95": None,
         "lost_points": None,
         "ci95_points": None,
+        "mcnemar_p": None,
     }
     assert document["int8_cost"]["all"]["quantised_accuracy"] == 0.0
     assert list(result.grids[1].rows[1].cells[2:]) == [None] * 5
@@ -303,6 +323,22 @@ def test_paired_rows() -> None:
     pair = Paired.of(before, after)
     assert (pair.n, pair.before, pair.after, pair.lost_points) == (4, 0.75, 0.5, 25.0)
     assert pair.ci95_points == paired_drop(before, after)[1]
-    assert not pair.beyond(0.5)
-    assert Paired.of(np.ones(50, bool), np.zeros(50, bool)).beyond(99.0)
-    assert not Paired.of(before[:0], after[:0]).beyond(0.0)
+    assert pair.mcnemar_p == 1.0  # 2 against 1
+    assert not pair.beyond(0.5, 1)
+    assert Paired.of(np.ones(50, bool), np.zeros(50, bool)).beyond(80.0, 2)
+    assert not Paired.of(before[:0], after[:0]).beyond(0.0, 1)
+    # 7 of 100, p 0.016: enough for one comparison of these, and for none of four.
+    lost = np.arange(100) >= 7
+    assert Paired.of(np.ones(100, bool), lost).beyond(0.5, 1)
+    assert not Paired.of(np.ones(100, bool), lost).beyond(0.5, 4)
+
+
+def test_what_detection_may_cost_is_no_limit_of_a_class(squares: list[Box]) -> None:
+    """9 of 40 are beyond it; 6 of 40, p 0.03, are too few for one of two comparisons."""
+    (words,) = measured(squares, found=(set(range(9)), set(range(9))), missed=set()).findings
+    assert words.startswith("Detection costs int8 22.5 points")
+    assert words.endswith("beyond 5.")
+    wrong = set(range(6))
+    few = measured(squares, found=(set(), wrong), missed=set())
+    assert list(few.findings) == []
+    assert few.grids[0].rows[2].tone == "plain"

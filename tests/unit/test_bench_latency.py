@@ -96,9 +96,27 @@ def test_frames_that_were_not_taken_are_told() -> None:
     assert "not taken" not in words(run(dropped=0), "synthetic?fps=60")
 
 
-def test_a_recording_that_ended_early_is_said() -> None:
-    said = words(run([10.0] * 72, stopped_by="source_ended"), "clip.mp4")
+def test_a_source_that_ended_early_is_said() -> None:
+    said = words(run([10.0] * 72, stopped_by="source_ended"), "synthetic?frames=72")
     assert "ended after 72 frames (0.7 s of the 10 s asked for)" in said
+
+
+@pytest.mark.parametrize(
+    ("frames", "passes", "said"),
+    [
+        (432, 6, "The recording has 72 frames and was gone through 6 times."),
+        (500, 1, "The recording has 500 frames and was gone through once."),
+        (400, 400, "The recording has 1 frame and was gone through 400 times."),
+    ],
+)
+def test_how_often_a_recording_was_gone_through(frames: int, passes: int, said: str) -> None:
+    given = run([10.0] * frames, stopped_by="passes", passes=passes)
+    assert words(given, "clip.mp4").endswith(said)
+
+
+def test_a_recording_that_was_cut_is_said() -> None:
+    assert "longer than its first 420 frames" in words(run(), "clip.mp4")
+    assert "longer" not in words(run(), "synthetic")
 
 
 def test_an_interrupted_run_is_said() -> None:

@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from bench_samples import observation, picture
 
 from edge_fer.errors import CameraAway, DataError, DeviceError
 from edge_fer.types import Frame, Observation
-from edge_fer_bench.timing.protocol import Protocol, measure
+from edge_fer_bench.timing.protocol import Protocol, Run, measure, timed
 from edge_fer_bench.timing.source import Source, kind_of
 
 RULES = Protocol(
@@ -82,27 +83,114 @@ def test_a_slow_machine_still_measures_enough_frames() -> None:
     assert run.seconds == pytest.approx(4.5)
 
 
-def test_a_recording_is_measured_from_its_first_frame_to_its_last() -> None:
-    # 30 frames, of which the warm-up takes 8; then the file is opened again.
-    pipeline = FakePipeline(lambda i: 10.0 if i < 8 + 30 else None)
-    recording = Recording()
-    clip = source("clip.mp4", recording)
-    run = measure(pipeline, clip, RULES, clock=pipeline.clock)  # type: ignore[arg-type]
-    assert recording.opened == 2
-    assert recording.closed == 1
-    assert run.frames == 30
-    assert run.stopped_by == "source_ended"
-    assert run.seconds == pytest.approx(0.3)
+class Clip(FakePipeline):
+    """A recording of so many frames: its steps follow how often it was opened."""
+
+    def __init__(self, frames: int, ms: float = 10.0, *, good_passes: int = 1000) -> None:
+        super().__init__(lambda i: ms)
+        self.length, self.at, self.opened, self.good_passes = frames, 0, 0, good_passes
+        self.firsts: list[int] = []
+
+    def open(self, uri: str) -> "Clip":
+        self.opened += 1
+        self.at = 0
+        self.now_ns += 1_000_000
+        return self
+
+    def read(self) -> Frame | None:
+        return picture()
+
+    def close(self) -> None:
+        pass
+
+    def step(self) -> Observation | None:
+        if self.at >= self.length or self.opened > self.good_passes:
+            return None
+        if not self.at:
+            self.firsts.append(self.steps)
+        self.at += 1
+        return super().step()
+
+
+def gone_through(clip: Clip, rules: Protocol = RULES) -> Run:
+    return measure(clip, Source("clip.mp4", clip.open), rules, clock=clip.clock)  # type: ignore[arg-type]
+
+
+def test_a_short_recording_goes_round_until_there_are_enough_for_a_p99() -> None:
+    # 30 frames: once is too few for 50, and the second time goes to its end.
+    clip = Clip(30)
+    run = gone_through(clip, replace(RULES, seconds=600.0))
+    assert (run.frames, run.passes, run.stopped_by) == (60, 2, "passes")
+    assert clip.firsts == [0, 8, 38]  # the warm-up takes eight and is wound back
+    assert run.seconds == pytest.approx(0.601)
+    assert run.reopening_s == pytest.approx(0.001)
+    assert run.fps == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "ms", "passes"),
+    [
+        (50, 10.0, 1),  # as many as a 99th percentile takes
+        (49, 10.0, 2),
+        (20, 50.0, 1),  # a second is over
+        (19, 50.0, 2),
+        (3, 500.0, 2),  # five frames at least, however long they take
+    ],
+)
+def test_when_a_recording_is_gone_through_once_more(frames: int, ms: float, passes: int) -> None:
+    run = gone_through(Clip(frames, ms))
+    assert (run.frames, run.passes) == (frames * passes, passes)
+    assert run.stopped_by == "passes"
+
+
+def test_without_a_p99_to_reach_only_the_time_counts() -> None:
+    run = gone_through(Clip(30), replace(RULES, p99_frames=0))
+    assert (run.frames, run.passes) == (120, 4)
+
+
+def test_a_recording_longer_than_the_run_is_cut() -> None:
+    run = gone_through(Clip(1000))
+    assert (run.frames, run.passes, run.stopped_by) == (100, 0, "time")
 
 
 def test_a_folder_of_three_pictures_goes_round_to_warm_up() -> None:
-    # Every fourth step is the end of the folder.
-    pipeline = FakePipeline(lambda i: None if i % 4 == 3 else 10.0)
-    recording = Recording()
-    run = measure(pipeline, source("folder", recording), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    run = gone_through(Clip(3))
     assert run.warm_up.frames == 8
-    assert run.frames <= 3
-    assert run.stopped_by == "source_ended"
+    assert (run.frames, run.passes) == (51, 17)
+
+
+def test_a_recording_that_gives_nothing_the_second_time_ends_the_run() -> None:
+    clip = Clip(30, good_passes=2)
+    run = gone_through(clip)
+    assert (run.frames, run.passes, run.stopped_by) == (30, 1, "source_ended")
+    assert clip.opened == 3
+
+
+def test_timing_that_starts_at_the_end_of_a_recording_goes_round() -> None:
+    clip = Clip(60)
+    source = Source("clip.mp4", clip.open)
+    clip.at = 60
+    assert timed(clip, source, RULES, clock=clip.clock).frames == 60  # type: ignore[arg-type]
+
+
+def test_a_source_that_cannot_be_wound_back_ends_the_run() -> None:
+    pipeline = FakePipeline(lambda i: 10.0 if i < 8 + 30 else None)
+    run = measure(pipeline, source("synthetic?frames=38"), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert (run.frames, run.passes, run.stopped_by) == (30, 0, "source_ended")
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "remedy"),
+    [
+        ("synthetic?frames=5", DataError, "synthetic without frames="),
+        ("rtsp://host/", DeviceError, "goes on"),
+    ],
+)
+def test_a_source_that_the_warm_up_used_up(uri: str, error: type[Exception], remedy: str) -> None:
+    pipeline = FakePipeline(lambda i: 10.0 if i < 5 else None)
+    with pytest.raises(error, match="ended after 5 frames, which warming up took") as caught:
+        measure(pipeline, source(uri), RULES, clock=pipeline.clock)  # type: ignore[arg-type]
+    assert remedy in caught.value.remedy  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -271,6 +359,37 @@ def test_a_live_camera_that_is_away_for_a_moment_is_waited_for() -> None:
 )
 def test_which_sources_have_a_rate_of_their_own(uri: str, live: bool) -> None:
     assert source(uri).live is live
+
+
+class Numbered(Recording):
+    """Three frames, and how many were read since it was opened."""
+
+    reads = 0
+
+    def open(self, uri: str) -> "Numbered":
+        self.reads = 0
+        super().open(uri)
+        return self
+
+    def read(self) -> Frame | None:
+        self.reads += 1
+        return replace(picture(), sequence=self.reads) if self.reads <= 3 else None
+
+
+def test_winding_back_reads_the_first_frame_so_that_no_timing_holds_the_decoders_start() -> None:
+    clip = Numbered()
+    again = source("clip.mp4", clip)
+    for _ in range(2):
+        assert again.rewind()
+        assert clip.reads == 1
+        seen = [again.read() for _ in range(4)]
+        assert [frame and frame.sequence for frame in seen] == [1, 2, 3, None]
+    again.rewind()
+    again.read()
+    assert again.rewind()  # also half-way
+    first = again.read()
+    assert first is not None
+    assert first.sequence == 1
 
 
 def test_only_a_recording_can_be_rewound() -> None:

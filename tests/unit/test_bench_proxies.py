@@ -189,8 +189,11 @@ def test_the_section_calls_them_proxies_everywhere() -> None:
     assert brightness.gap is not None
     assert brightness.gap.worst == brightness.groups[2].name
     assert brightness.gap.points == pytest.approx(100)
-    assert any("By brightness, int8 costs 100.00 points" in words for words in part.findings)
-    assert "proxies from the pixels, no groups of people" in part.findings[-1]
+    drop, gap = part.findings
+    assert drop.startswith("By brightness, int8 costs 100.00 points")
+    assert gap.startswith("Int8 is right less often with brightness over ")
+    assert "(gray levels; proxies from the pixels, no groups of people)" in gap
+    assert "by proxies" in part.grids[0].title
     assert part.to_json()["proxies"] is True
     assert part.to_json()["by"]["brightness"]["unit"] == "gray levels"
 

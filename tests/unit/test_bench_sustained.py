@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -63,7 +64,7 @@ def pi(at_s: float) -> Sample:
 
 
 def throttling_pi() -> tuple[Sustained, Frames]:
-    timed = frames(600, lambda s: 60.0 if s >= 300 else 40.0)
+    timed = frames(600, lambda s: 15.0 if s >= 300 else 10.0)
     return sustained(*timed, state(600, pi), 10.0), timed
 
 
@@ -109,14 +110,14 @@ def test_a_machine_that_keeps_up_has_nothing_to_report() -> None:
     assert found.slower is False
     assert found.ratio_ci95 is not None
     assert found.ratio_ci95[0] < 1 < found.ratio_ci95[1]
-    assert "no clear change" in found.lead
+    assert "no change beyond 10 %" in found.lead
     assert found.growth_mb == 0.0
     assert found.throttled_frame is None
 
 
 @pytest.mark.parametrize(
     ("end_ms", "slower", "word"),
-    [(50.0, True, "slower"), (41.0, False, "no clear"), (30, False, "faster")],
+    [(50.0, True, "slower"), (41.0, False, "no change beyond 10 %"), (30, False, "faster")],
 )
 def test_speed_in_words(end_ms: float, slower: bool, word: str) -> None:
     timed = frames(400, lambda s: end_ms if s >= 200 else 40.0)
@@ -124,6 +125,57 @@ def test_speed_in_words(end_ms: float, slower: bool, word: str) -> None:
     assert found.slower is slower
     assert word in found.lead
     assert any("times as long as in the first" in s for s in found.findings) is slower
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "says"),
+    [
+        (1.10, 1.09, 1.11, "no_difference"),
+        (1.11, 1.101, 1.12, "higher"),
+        (1.15, 1.10, 1.20, "cannot_be_told"),
+        (1.19, 1.15, 1.23, "higher"),
+        (0.92, 0.90, 0.93, "no_difference"),
+        (0.90, 0.89, 0.908, "lower"),
+        (0.90, 0.89, 0.91, "cannot_be_told"),
+    ],
+)
+def test_what_is_called_a_change(ratio: float, low: float, high: float, says: str) -> None:
+    still = sustained(*frames(400, lambda s: 40.0), state(400, cool), 5.0)
+    found = replace(still, ratio=ratio, ratio_ci95=(low, high))
+    assert found.says == says
+    assert found.slower is {"higher": True, "cannot_be_told": None}.get(says, False)
+    assert any("times as long" in s for s in found.findings) is (says == "higher")
+    loud = replace(found, noisy=True)
+    assert loud.says == ("no_difference" if says == "no_difference" else "cannot_be_told")
+    assert not loud.slower
+    assert "slower" not in loud.lead
+    assert ("cannot be told, as other programs were at work" in loud.lead) is (
+        says != "no_difference"
+    )
+
+
+@pytest.mark.parametrize(("mhz_ratio", "told"), [(0.91, False), (0.90, True)])
+def test_a_frequency_that_fell(mhz_ratio: float, told: bool) -> None:
+    still = sustained(*frames(400, lambda s: 40.0), state(400, cool), 5.0)
+    said = replace(still, mhz_ratio=mhz_ratio).findings
+    assert any("of the frequency" in s for s in said) is told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit", "first"), [(30, "seconds", "0.0 to 3.0"), (601, "minutes", "0.0 to 1.0")]
+)
+def test_a_short_run_is_told_in_seconds(seconds: int, unit: str, first: str) -> None:
+    found = sustained(*frames(seconds, lambda s: 20.0), state(seconds, cool), 1.0)
+    (grid,) = found.grids
+    assert (grid.columns[0].name, grid.rows[0].cells[0]) == (unit, first)
+
+
+@pytest.mark.parametrize(("ms", "known"), [(100.0, True), (100.3, False)])
+def test_a_99th_percentile_takes_as_many_frames_as_everywhere(ms: float, known: bool) -> None:
+    total_ms = np.full(round(400_000 / ms), ms)  # over 400 s: 400 in each tenth, or one too few
+    found = sustained(np.cumsum(total_ms) / 1e3, total_ms, state(400, cool), 5.0)
+    assert all((b.p99_ms is not None) is (b.n >= 400) for b in found.tenths)
+    assert any(b.p99_ms is not None for b in found.tenths[1:]) is known
 
 
 def test_the_interval_comes_from_both_ends() -> None:

@@ -43,6 +43,7 @@ def probe(root: Path, looks: Sequence[tuple[Reading, str | None]] = ((NOTHING, N
         firmware=FakeFirmware(looks),
         ask=silent,
         own_cpu_s=lambda: 0.0,
+        cpus=(0, 1),
     )
 
 
@@ -97,6 +98,7 @@ def test_others_work_is_what_is_left_of_all_work(tmp_path: Path) -> None:
         firmware=FakeFirmware([(NOTHING, None)]),
         ask=silent,
         own_cpu_s=lambda: next(own),
+        cpus=(0, 1),
     )
     first = there.look(0.0)
     assert (first.other_cores, first.stolen_cores) == (None, None)
@@ -114,7 +116,39 @@ def test_others_work_is_what_is_left_of_all_work(tmp_path: Path) -> None:
     assert there.look(5.0).other_cores is None
 
 
-@pytest.mark.parametrize("text", ["", "cpu", "cpu  1 2 3", "cpu  a b c d e f g h", "\x00\xff"])
+@pytest.mark.parametrize(
+    ("cpus", "cores", "others"),
+    [
+        ({0}, 1, 0.25),
+        ({1}, 1, 1.0),
+        ({0, 1}, 2, 1.25),
+        ({5, 9}, 2, 1.25),  # a container numbers them otherwise
+    ],
+)
+def test_only_processors_that_this_process_may_use_count(
+    tmp_path: Path, cpus: set[int], cores: int, others: float
+) -> None:
+    def ticks(first: int, second: int) -> dict[str, str]:
+        lines = f"cpu0 {first} 0 0 9 0 0 0 0\ncpu1 {second} 0 0 9 0 0 0 0\n"
+        return {"proc/stat": f"cpu  {first + second} 0 0 18 0 0 0 0\n{lines}"}
+
+    there = Probe(
+        write(tmp_path, ticks(1000, 1000)),
+        found=NO_METER,
+        firmware=FakeFirmware([(NOTHING, None)]),
+        ask=silent,
+        own_cpu_s=lambda: 0.0,
+        cpus=cpus,
+    )
+    there.look(0.0)
+    write(tmp_path, ticks(1050, 1200))
+    assert there.look(2.0).other_cores == pytest.approx(others)
+    assert there.cores == cores
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cpu", "cpu  1 2 3", "cpu0 a b c d e f g h", "cpu0 1 2\n", "\x00\xff"]
+)
 def test_garbage_in_proc_stat_is_not_measured(tmp_path: Path, text: str) -> None:
     there = probe(write(tmp_path, {"proc/stat": text}))
     assert there.look(0.0).other_cores is None
@@ -140,6 +174,7 @@ def test_nothing_at_all_is_said_and_null(tmp_path: Path) -> None:
         assert document[name] is None
     assert document["samples"]["celsius"] == [None] * 4
     assert all("not measured: " in words for words in state.words.values())
+    assert "memory" not in state.words  # that is the peak
     assert state.words["energy"] == "not measured: no meter is readable"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_fer.contract import InputSpec
-from edge_fer.evaluation.corruptions import CORRUPTIONS, STRENGTHS, corrupt, noise
+from edge_fer.evaluation.corruptions import ANY_STRENGTH, CORRUPTIONS, STRENGTHS, corrupt, noise
 from edge_fer.types import Image
 
 GRAY = InputSpec(height=48, width=48, channels=1, colour="gray", scale=(1 / 255,), offset=(0.0,))
@@ -49,6 +49,12 @@ def test_stronger_is_further_from_the_face(name: str) -> None:
     means = [float(d.mean()) for d in distance]
     assert means == sorted(means)
     assert means[0] < means[-1]
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS))
+def test_those_of_any_strength_are_the_same_at_every_one(name: str) -> None:
+    weak, strong = (corrupt(name, s, faces(GRAY), GRAY, np.random.default_rng(4)) for s in (1, 3))
+    assert (name in ANY_STRENGTH) is bool((weak == strong).all())
 
 
 def test_turning_and_mirroring_twice_gives_the_face_back() -> None:

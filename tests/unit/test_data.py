@@ -271,3 +271,26 @@ def test_some_rows_keep_everything_that_belongs_to_them(tmp_path: Path) -> None:
     assert some.clear.tolist() == [False, True]
     assert some.copy_of_training is not None
     assert len(some.copy_of_training) == 2
+
+
+def test_an_unknown_split_is_told_of_the_ones_that_can_be_asked_for(tmp_path: Path) -> None:
+    """Of 40 training rows some are ``validation``, which no row is called."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (44, 4, 4)).astype(np.uint8)
+    usage = np.array(["Training"] * 40 + ["PublicTest"] * 4)
+    arrays = {"images": images, "emotion": np.zeros(44, np.int64)}
+    np.savez(tmp_path / "made.npz", **arrays, usage=usage)
+    np.savez(tmp_path / "own.npz", **arrays, usage=np.where(usage == "PublicTest", "val", usage))
+    np.savez(tmp_path / "none.npz", **arrays)
+    np.savez(tmp_path / "test.npz", **arrays, usage=np.full(44, "PublicTest"))
+    for name, says in (
+        ("made", "It has: PublicTest, Training, validation (a share of the training rows)."),
+        ("own", "It has: Training, val."),
+        ("none", "leave --split out for all rows, say Training or validation"),
+        ("test", "It has: PublicTest."),
+    ):
+        with pytest.raises(DataError, match="no rows of split 'nope'") as caught:
+            load(tmp_path / f"{name}.npz", FER2013_7, split="nope")
+        assert says in caught.value.remedy
+    assert len(load(tmp_path / "made.npz", FER2013_7, split="validation")) > 0
+    assert len(load(tmp_path / "none.npz", FER2013_7, split="validation")) > 0

@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_fer.classifier import softmax
-from edge_fer.evaluation.drop import measure_drop, wilson
+from edge_fer.evaluation.drop import (
+    AccuracyDrop,
+    measure_drop,
+    paired_drop,
+    score_interval,
+    wilson,
+)
 from edge_fer.evaluation.metrics import (
     confusion,
     expected_calibration_error,
@@ -64,8 +70,9 @@ def test_the_drop_by_hand() -> None:
     assert drop.per_class["b"].drop_points == pytest.approx(0.0)
     assert drop.per_class["c"].n == 0
     assert drop.per_class["c"].drop_points is None
-    # Binomial(100, 0.06): 2.5 % and 97.5 % points are 2 and 11.
-    assert drop.ci95_points == pytest.approx((2.0, 11.0), abs=1.0)
+    # Without won rows Tango's interval is Wilson's of the lost ones above 0: 6 of 100.
+    assert drop.ci95_points[0] / 100 > 0
+    assert drop.ci95_points[1] / 100 == pytest.approx(wilson(6, 100)[1], abs=1e-9)
     assert drop.verdict(0.5) == "fail"
     assert drop.verdict(6.0) == "not_distinguishable"
     assert drop.verdict(15.0) == "pass"
@@ -100,5 +107,93 @@ def test_identities_of_the_drop(rows: list[tuple[int, int, int]]) -> None:
     assert low <= drop.drop_points + 1e-9
     assert high >= drop.drop_points - 1e-9
     same = measure_drop(a, a, truth, LABELS)
-    assert (same.drop_points, same.ci95_points, same.mcnemar_p) == (0, (0, 0), 1)
+    widest = 100 * 1.959964**2 / (len(truth) + 1.959964**2)
+    assert (same.drop_points, same.mcnemar_p) == (0, 1)
+    assert same.ci95_points == pytest.approx((-widest, widest), abs=1e-4)
     assert same.agreement == 1
+
+
+def rights(lost: int, won: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of n rows, right before and after."""
+    row = np.arange(n)
+    return (row < lost) | (row >= lost + won), row >= lost
+
+
+def test_no_changed_row_among_few_does_not_say_that_nothing_is_lost() -> None:
+    """Ten pictures on which both models agree: the drop may still be 28 points."""
+    few = measure_drop(one_hot([0] * 10), one_hot([0] * 10), np.zeros(10, int), LABELS)
+    # z^2 / (n + z^2), by hand.
+    assert few.ci95_points == pytest.approx((-27.753, 27.753), abs=1e-3)
+    assert few.verdict(0.5) == "not_distinguishable"
+    assert few.rows_to_decide(0.5) == 765  # 1.96^2 * 0.995 / 0.005
+    many = measure_drop(one_hot([0] * 765), one_hot([0] * 765), np.zeros(765, int), LABELS)
+    assert many.verdict(0.5) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "n"), [(10, 6, 3199), (40, 20, 160), (1, 7, 21), (3, 0, 40), (0, 2, 30)]
+)
+def test_the_ends_are_the_drops_that_a_score_test_just_refuses(lost: int, won: int, n: int) -> None:
+    """The share of won rows that is likeliest under each end is searched here, not solved for."""
+    for end in (e / 100 for e in paired_drop(*rights(lost, won, n))[1]):
+        q = np.linspace(max(0.0, -end), (1 - end) / 2, 400_001)[1:-1]
+        likely = (
+            lost * np.log(q + end) + won * np.log(q) + (n - lost - won) * np.log1p(-2 * q - end)
+        )
+        best = q[likely.argmax()]
+        score = (lost - won - n * end) / np.sqrt(n * (2 * best + end * (1 - end)))
+        assert abs(score) == pytest.approx(1.959964, abs=2e-3)
+
+
+def test_tango_against_published_values() -> None:
+    # 1 and 7 of 21 pairs changed: -0.517 to -0.026 in R's contingencytables.
+    assert paired_drop(*rights(1, 7, 21))[1] == pytest.approx((-51.7, -2.6), abs=0.05)
+    assert paired_drop(*rights(5, 0, 5))[1][1] == 100
+    assert paired_drop(*rights(0, 5, 5))[1][0] == -100
+
+
+@pytest.mark.parametrize(("lost", "won", "limit"), [(8, 2, 1.0), (0, 0, 0.5), (40, 10, 1.0)])
+def test_as_many_rows_as_it_says_decide(lost: int, won: int, limit: float) -> None:
+    drop = dropped(lost, won, 1000)
+    needed = drop.rows_to_decide(limit)
+    assert needed is not None
+    ends = [
+        score_interval(lost * rows / 1000, won * rows / 1000, rows) for rows in (needed - 1, needed)
+    ]
+    undecided, decided = (low <= limit < high for low, high in ends)
+    assert undecided
+    assert not decided
+    assert dropped(10, 0, 1000).rows_to_decide(1.0) is None
+    # Equal but for rounding: 100 * 3 / 3199 / 100 is not 3 / 3199.
+    assert dropped(3, 0, 3199).rows_to_decide(100 * 3 / 3199) is None
+
+
+def dropped(lost: int, won: int, n: int) -> AccuracyDrop:
+    before, after = rights(lost, won, n)
+    return measure_drop(
+        one_hot((~before).astype(int).tolist()),
+        one_hot((~after).astype(int).tolist()),
+        np.zeros(n, int),
+        LABELS,
+    )
+
+
+def test_the_interval_holds_as_often_as_it_says() -> None:
+    """Few rows, few changes: where resampling the rows covers far less than 95 %."""
+    rng = np.random.default_rng(3)
+    for lost, won, n in ((0.02, 0.01, 60), (0.004, 0.002, 300), (0.1, 0.05, 100)):
+        held = 0
+        for a, b, _ in rng.multinomial(n, [lost, won, 1 - lost - won], size=400).tolist():
+            low, high = paired_drop(*rights(a, b, n))[1]
+            held += low <= 100 * (lost - won) <= high
+        assert held / 400 >= 0.93
+
+
+def test_a_loss_among_many_comparisons() -> None:
+    drop = dropped(8, 0, 300)
+    assert drop.ci95_points[0] > 0.5
+    assert drop.mcnemar_p == pytest.approx(2 / 2**8)
+    assert drop.clearly_beyond(0.5, 1)
+    assert drop.clearly_beyond(0.5, 6)
+    assert not drop.clearly_beyond(0.5, 7)  # 0.05 / 7 is below 2 / 256
+    assert not drop.clearly_beyond(2.0, 1)

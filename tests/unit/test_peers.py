@@ -246,6 +246,11 @@ def test_quartiles_are_of_the_rounds_ratios() -> None:
     found = ratio(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.full(5, 2.0))
     assert found is not None
     assert (found.low, found.median, found.high) == (1.0, 1.5, 2.0)
+    assert found.ci95 is None  # five rounds are too few for one
+    # Six are enough, and the first and the last are its ends.
+    six = ratio(np.array([3.0, 1.0, 2.0, 6.0, 5.0, 4.0]), np.full(6, 2.0))
+    assert six is not None
+    assert six.ci95 == (0.5, 3.0)
 
 
 # --- data and skipping
@@ -535,7 +540,8 @@ def test_a_contest_gives_ratios_memory_and_sizes(tmp_path: Path) -> None:
     assert (found["frames"], found["rounds"]) == (4, 3)
     ours, theirs = found["entrants"]
     assert ours["ours_over_theirs"]["median"] == 1.0
-    assert theirs["ours_over_theirs"] == {"median": 0.25, "low": 0.25, "high": 0.25}
+    quarter = dict.fromkeys(("median", "low", "high"), 0.25)
+    assert theirs["ours_over_theirs"] == {**quarter, "ci95": None}  # of three rounds
     assert (theirs["ms"], theirs["frames_with_faces"]) == (8.0, 0.75)
     assert (theirs["start_mb"], theirs["peak_mb"]) == (10.0, 8.0)
     assert theirs["model_bytes"] == len(LOOKER)
@@ -691,17 +697,48 @@ def test_the_summary_shows_ratios_and_marks_where_theirs_is_ahead() -> None:
     )
     assert "Not measured: third. Not here. Get it." in text
     assert "median and quartiles of 3 rounds" in text
-    assert "how far `ours` on FER+ is ahead" in text
     assert "no result" not in text
     assert "no result" in markdown(full_document() | {"sample": 2}, "summary")
 
 
-def test_a_lead_of_theirs_is_marked() -> None:
+@pytest.mark.parametrize(
+    ("points", "interval", "shown_as"),
+    [
+        (-1.5, [-3.0, -0.5], "**-1.50 (-3.00 to -0.50)**"),
+        (-1.5, [-3.0, 0.5], "-1.50 (-3.00 to +0.50)"),  # it holds 0: nobody is ahead
+        (-1.5, [-3.0, 0.0], "-1.50 (-3.00 to +0.00)"),
+        (1.5, [0.5, 3.0], "+1.50 (+0.50 to +3.00)"),
+    ],
+)
+def test_a_lead_of_theirs_is_marked_where_the_interval_leaves_out_0(
+    points: float, interval: list[float], shown_as: str
+) -> None:
     document = full_document()
     for score_ in document["tables"][0]["scores"]:
         if score_["entrant"] == "peer":
-            score_["difference"] |= {"points": -1.5, "ci95_points": [-3.0, 0.5]}
-    assert "**-1.50 (-3.00 to +0.50)**" in lines_of(markdown(document, "summary"))[-1]
+            score_["difference"] |= {"points": points, "ci95_points": interval}
+    assert f"| {shown_as} |" in lines_of(markdown(document, "summary"))[-1]
+    assert "by the whole interval where there is one" in markdown(document, "summary")
+
+
+@pytest.mark.parametrize(("spread", "marked"), [((1.1, 1.05, 1.2), True), ((1.1, 0.9, 1.2), False)])
+def test_a_faster_frame_of_theirs_is_marked_by_its_quartiles(
+    spread: tuple[float, float, float], marked: bool
+) -> None:
+    document = full_document()
+    document["frames"]["entrants"][2]["ours_over_theirs"] = dict(
+        zip(("median", "low", "high"), spread, strict=True)
+    )
+    assert ("**1.1** (" in lines_of(markdown(document, "summary"))[-1]) is marked
+
+
+def test_columns_of_accuracy_are_called_what_they_hold() -> None:
+    (head, own, *rest) = summary(full_document())
+    assert head[-2:] == ["FER+, % / our lead", "FER2013, % / our lead"]
+    assert own[-2] == "75.00 %"
+    assert rest[-1][-2].startswith("+0.00 (")
+    notes = markdown(full_document(), "summary")
+    assert "in our row the share of the clean rows that `ours` on FER+ names rightly" in notes
 
 
 def test_without_frames_the_summary_is_of_classifiers() -> None:

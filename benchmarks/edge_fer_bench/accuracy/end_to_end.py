@@ -28,7 +28,7 @@ from edge_fer.types import Detector
 from edge_fer_bench.accuracy.backdrops import Backdrops
 from edge_fer_bench.accuracy.measured import check_comparable
 from edge_fer_bench.drawing.section import Column, Figure, Grid, Row, points
-from edge_fer_bench.limits import MAX_CLASS_DROP, MAX_DROP
+from edge_fer_bench.limits import MAX_DROP
 from edge_fer_bench.statistics.paired import Paired
 
 __all__ = ["FACES", "MeasuredEndToEnd", "measure_end_to_end"]
@@ -37,6 +37,11 @@ FACES = 500
 """Faces that are pasted where there are more."""
 
 _FOUND = 0.9  # of pasted faces: fewer is a finding
+# Points that detection may cost before it is a finding; nobody sets a limit for it. A crop that is
+# 5 % off, 8 % too large or small and rolled by 8 degrees costs the shipped models 0.7 to 1.2: four
+# times that is no such crop any more, but a crop that does not keep to the contract's convention.
+_DETECTION_POINTS = 5.0
+_JUDGED = 2  # what detection costs, and what int8 does on found crops
 _DETECTOR = "detector"
 _REFERENCE, _QUANTISED = "reference", "quantised"
 
@@ -106,10 +111,12 @@ class MeasuredEndToEnd:
                 f"{100 * low:.1f} to {100 * high:.1f})."
             )
         for what, lost, limit in (
-            ("Detection costs int8", self._detection(self.quantised), MAX_CLASS_DROP),
+            ("Detection costs int8", self._detection(self.quantised), _DETECTION_POINTS),
             ("On found faces int8 costs", self._int8_costs["found"], self.max_drop),
         ):
-            if lost.beyond(limit) and lost.lost_points is not None and lost.ci95_points is not None:
+            if lost.beyond(limit, _JUDGED):
+                assert lost.lost_points is not None  # noqa: S101 - there are rows
+                assert lost.ci95_points is not None  # noqa: S101
                 low, high = lost.ci95_points
                 words.append(
                     f"{what} {points(lost.lost_points, 1)} points of accuracy (95 % interval "
@@ -192,7 +199,9 @@ class MeasuredEndToEnd:
             rows=tuple(
                 Row(
                     cells=(words[name], paired.n, *paired.cells),
-                    tone="bad" if name == "found" and paired.beyond(self.max_drop) else "plain",
+                    tone="bad"
+                    if name == "found" and paired.beyond(self.max_drop, _JUDGED)
+                    else "plain",
                 )
                 for name, paired in self._int8_costs.items()
             ),

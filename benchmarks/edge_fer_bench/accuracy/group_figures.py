@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.evaluation.drop import measure_drop, wilson
+from edge_fer.evaluation.drop import clearly_beyond, measure_drop, wilson
 
 __all__ = ["MIN_GROUP_ROWS", "Compared", "Gap", "GroupFigures", "Grouping", "compare"]
 
@@ -23,6 +23,7 @@ MIN_GROUP_ROWS = 50
 
 _MIN_CELL_ROWS = 5  # of a class in every judged group, for it to be in the common mix
 _DRAWS = 10_000
+_SAME = 1e-9  # shares that differ by rounding alone
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ class GroupFigures:
         quantised_ci95: Wilson interval of the latter.
         reference_recall, quantised_recall: macro recall over the classes that the group has.
         reference_even, quantised_even: accuracies with the common mix of classes, or None.
-        drop_points, ci95_points: reference minus quantised, and its paired bootstrap interval.
+        drop_points, ci95_points, mcnemar_p: as of :class:`edge_fer.evaluation.drop.AccuracyDrop`.
     """
 
     name: str
@@ -68,11 +69,16 @@ class GroupFigures:
     quantised_even: float | None
     drop_points: float
     ci95_points: tuple[float, float]
+    mcnemar_p: float
 
     @property
     def few(self) -> bool:
         """Too few rows to be judged."""
         return self.n < MIN_GROUP_ROWS
+
+    def loses(self, limit: float, comparisons: int) -> bool:
+        """Whether int8 clearly loses more than a limit, in points, and there are enough rows."""
+        return not self.few and clearly_beyond(self.ci95_points, self.mcnemar_p, limit, comparisons)
 
     def to_json(self) -> dict[str, Any]:
         """Without the name."""
@@ -92,6 +98,7 @@ class GroupFigures:
             },
             "drop_points": self.drop_points,
             "ci95_points": list(self.ci95_points),
+            "mcnemar_p": self.mcnemar_p,
         }
 
 
@@ -104,6 +111,7 @@ class Gap:
         points: how far their int8 accuracies are apart.
         reference_points: how far the float model's are, of the same two groups.
         ci95_points: interval that holds for all pairs of groups at once.
+        p: how likely groups that are alike stray as far apart.
     """
 
     best: str
@@ -111,11 +119,11 @@ class Gap:
     points: float
     reference_points: float
     ci95_points: tuple[float, float]
+    p: float
 
-    @property
-    def told(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.ci95_points[0] > 0
+    def told(self, comparisons: int) -> bool:
+        """Whether the interval leaves out 0, and chance among several gaps does not explain it."""
+        return clearly_beyond(self.ci95_points, self.p, 0.0, comparisons)
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
@@ -125,6 +133,7 @@ class Gap:
             "gap_points": self.points,
             "reference_gap_points": self.reference_points,
             "ci95_points": list(self.ci95_points),
+            "p": self.p,
         }
 
 
@@ -149,6 +158,11 @@ class Compared:
     even_gap: Gap | None
     even_classes: tuple[str, ...]
     unit: str = ""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Those that there are."""
+        return tuple(gap for gap in (self.gap, self.even_gap) if gap is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Groups by name."""
@@ -215,6 +229,7 @@ def compare(
                 quantised_even=float(even[1][i]) if even and i in even[1] else None,
                 drop_points=drop.drop_points,
                 ci95_points=drop.ci95_points,
+                mcnemar_p=drop.mcnemar_p,
             )
         )
     gap = even_gap = None
@@ -245,6 +260,10 @@ def _gap(
     would call chance a gap too often. As Tukey's range does, it is made wide enough for every pair:
     in 95 % of the resamples no two groups stray further apart than its half width.
 
+    A few rows of a class that are all right would be drawn right every time. So the shares that
+    are drawn from are moved towards one half, by half a row right and half a row wrong (as
+    Jeffreys' prior does), and for ``p`` every group has the share of all of them together.
+
     Args:
         names: of the G groups.
         shares: of float and int8, ``[G, K]``: share of right rows per stratum.
@@ -253,15 +272,22 @@ def _gap(
     """
     reference, quantised = (share @ weights for share in shares)
     best, worst = int(quantised.argmax()), int(quantised.argmin())
-    rng = np.random.default_rng(0)
-    drawn = rng.binomial(sizes, shares[1], size=(_DRAWS, *sizes.shape)) / sizes
-    astray = drawn @ weights - quantised
-    half = 100 * float(np.percentile(np.ptp(astray, axis=1), 95))
-    points = 100 * float(quantised[best] - quantised[worst])
+    hits = shares[1] * sizes
+    apart = _ranges(sizes, (hits + 0.5) / (sizes + 1), weights)
+    alike = _ranges(sizes, (hits.sum(axis=0) + 0.5) / (sizes.sum(axis=0) + 1), weights)
+    gap = float(quantised[best] - quantised[worst])
+    half, points = 100 * float(np.percentile(apart, 95)), 100 * gap
     return Gap(
         best=names[best],
         worst=names[worst],
         points=points,
         reference_points=100 * float(reference[best] - reference[worst]),
         ci95_points=(points - half, points + half),
+        p=float((1 + (alike >= gap - _SAME).sum()) / (1 + _DRAWS)),
     )
+
+
+def _ranges(sizes: NDArray[np.int64], shares: Floats, weights: Floats) -> Floats:
+    """How far apart groups stray by chance, ``float64[D]``: see :func:`_gap`."""
+    drawn = np.random.default_rng(0).binomial(sizes, shares, size=(_DRAWS, *sizes.shape)) / sizes
+    return np.asarray(np.ptp((drawn - shares) @ weights, axis=1))

@@ -150,6 +150,13 @@ def unreadable(faces: LabelledFaces) -> list[str]:
 
 def _image_column(names: Sequence[str], path: Path) -> int:
     images = [i for i, name in enumerate(names) if name.lower() == _COLUMN]
+    joined = ",".join(names)
+    for sign, what in ((";", "semicolons"), ("\t", "tabs")):
+        if not images and sign in joined:
+            raise DataError(
+                f"{path} has {what} between its columns, and commas are wanted.",
+                f"Save it as csv with commas. {_REMEDY}",
+            )
     if len(images) != 1:
         raise DataError(
             f"{path} has {'no' if not images else 'more than one'} column {_COLUMN}; "

@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer_bench.accuracy.group_chart import group_chart
-from edge_fer_bench.accuracy.group_figures import MIN_GROUP_ROWS, Compared, compare
+from edge_fer_bench.accuracy.group_figures import (
+    MIN_GROUP_ROWS,
+    Compared,
+    Gap,
+    GroupFigures,
+    compare,
+)
 from edge_fer_bench.accuracy.group_file import GroupFile, groupings_of, names_of, unreadable
-from edge_fer_bench.drawing.section import Column, Figure, Grid, Row, points
+from edge_fer_bench.drawing.section import Column, Figure, Grid, Row, Tone, points
 
 __all__ = ["GroupsSection", "measure_groups"]
 
@@ -22,6 +28,7 @@ _MIXED = (
     "Groups differ in their classes too, and some classes are easier: 'even' is the accuracy as if "
     "every group had the same mix of them."
 )
+_PROXIES = "proxies from the pixels, no groups of people"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +55,8 @@ class GroupsSection:
 
     @property
     def findings(self) -> Sequence[str]:
-        """Drops beyond the limit, and gaps that are no chance."""
-        found = [
-            f"By {grouping.name}, int8 costs {points(group.drop_points)} points in the group "
-            f"{group.name} (n {group.n:,}), 95 % interval {_interval(group.ci95_points)}: beyond "
-            f"the limit of {self.max_drop:g} points."
-            for grouping in self.groupings
-            for group in grouping.groups
-            if not group.few and group.ci95_points[0] > self.max_drop
-        ]
-        told = [g for g in self.groupings if any(gap and gap.told for gap in (g.gap, g.even_gap))]
-        if self.proxies:
-            return [*found, *_of_proxies(told)]
-        return [*found, *(_gap_words(grouping) for grouping in told)]
+        """The worst drop beyond the limit and the worst gap that is no chance, a sentence each."""
+        return [words for words in (self._worst_drop(), self._worst_gap()) if words]
 
     @property
     def grids(self) -> Sequence[Grid]:
@@ -92,6 +88,81 @@ class GroupsSection:
             "notes": list(self.notes),
         }
 
+    @property
+    def _judged(self) -> int:
+        """Groups whose drop is held against the limit."""
+        return sum(not group.few for grouping in self.groupings for group in grouping.groups)
+
+    @property
+    def _compared(self) -> int:
+        """Gaps that are held against 0."""
+        return sum(len(grouping.gaps) for grouping in self.groupings)
+
+    def _loses(self, group: GroupFigures) -> bool:
+        return group.loses(self.max_drop, self._judged)
+
+    def _told(self, gap: Gap | None) -> bool:
+        return gap is not None and gap.told(self._compared)
+
+    def _worst_drop(self) -> str:
+        over = [
+            (grouping, group)
+            for grouping in self.groupings
+            for group in grouping.groups
+            if self._loses(group)
+        ]
+        if not over:
+            return ""
+        by, worst = max(over, key=lambda pair: pair[1].drop_points)
+        return (
+            f"By {by.name}, int8 costs {points(worst.drop_points)} points in the group "
+            f"{worst.name} (n {worst.n:,}), 95 % interval {_interval(worst.ci95_points)}: beyond "
+            f"the limit of {self.max_drop:g} points{_and_more(len(over) - 1, 'group')}."
+        )
+
+    def _worst_gap(self) -> str:
+        """Properties of pictures nearly always differ in their classes: only even gaps count."""
+        told = [
+            grouping
+            for grouping in self.groupings
+            if self._told(grouping.even_gap) or (not self.proxies and self._told(grouping.gap))
+        ]
+        if not told:
+            return ""
+
+        def rank(grouping: Compared) -> tuple[bool, float]:
+            gap = grouping.even_gap if self._told(grouping.even_gap) else grouping.gap
+            return self._told(grouping.even_gap), 0.0 if gap is None else gap.points
+
+        worst = max(told, key=rank)
+        gap = worst.even_gap if self.proxies else worst.gap
+        if gap is None or not self._told(gap):
+            gap = worst.even_gap
+        assert gap is not None  # noqa: S101 - only gaps that are told come here
+        even = gap is worst.even_gap
+        # Int8 is only named for what the float model does not do as well.
+        (group,) = (group for group in worst.groups if group.name == gap.worst)
+        both = gap.reference_points > 0 and not self._loses(group)
+        by, unit = worst.name, f"{worst.unit}; " if worst.unit else ""
+        where = f"on {gap.worst} than on {gap.best} (by {by})"
+        if self.proxies:
+            where = f"with {by} {gap.worst} than with {by} {gap.best} ({unit}{_PROXIES})"
+        return (
+            f"{'Both models are' if both else 'Int8 is'} right less often {where}: a gap of "
+            f"{points(gap.points, 1)} points in int8, 95 % interval "
+            f"{_interval(gap.ci95_points, 1)}, and {points(gap.reference_points, 1)} in float"
+            f"{', with the same mix of classes' if even else self._evened(worst)}"
+            f"{_and_more(len(told) - 1, 'grouping')}."
+        )
+
+    def _evened(self, grouping: Compared) -> str:
+        even = grouping.even_gap
+        if even is None:
+            return "; the groups have no class in common, so that their classes may be the reason"
+        same = f"{points(even.points, 1)} points ({_interval(even.ci95_points, 1)})"
+        chance = "" if self._told(even) else ", which chance explains"
+        return f"; with the same mix of classes it is {same}{chance}"
+
     def _gaps(self) -> Grid:
         rows = []
         for grouping in self.groupings:
@@ -102,10 +173,11 @@ class GroupsSection:
             plain = (gap.points, *gap.ci95_points)
             evened = (None,) * 3 if even is None else (even.points, *even.ci95_points)
             cells = (grouping.name, gap.best, gap.worst, *plain, *evened)
-            rows.append(Row(cells=cells, tone="strong" if gap.told else "plain"))
+            tone: Tone = "strong" if any(map(self._told, grouping.gaps)) else "plain"
+            rows.append(Row(cells=cells, tone=tone))
         return Grid(
             key=f"{self.key}_gaps",
-            title="Best and worst group, int8 accuracy, points",
+            title=f"Best and worst group{' by proxies' * self.proxies}, int8 accuracy, points",
             columns=(
                 Column(name="by", kind="text"),
                 Column(name="best", kind="text"),
@@ -118,13 +190,13 @@ class GroupsSection:
             rows=tuple(rows),
             note=f"Groups of {MIN_GROUP_ROWS} rows or more. {_MIXED} Intervals, 95 %: low and "
             "high of the gap, from and to of the even one; they hold for all pairs of groups at "
-            "once, as best and worst were picked after looking.",
+            "once, as best and worst were picked after looking. Bold: leaves out 0, and chance "
+            f"among the {self._compared} gaps here does not explain it.",
         )
 
     def _groups(self, grouping: Compared) -> Grid:
         rows = []
         for group in grouping.groups:
-            over = not group.few and group.ci95_points[0] > self.max_drop
             rows.append(
                 Row(
                     cells=(
@@ -136,7 +208,7 @@ class GroupsSection:
                         group.drop_points,
                         *group.ci95_points,
                     ),
-                    tone="dim" if group.few else "bad" if over else "plain",
+                    tone="dim" if group.few else "bad" if self._loses(group) else "plain",
                 )
             )
         unit = f", {grouping.unit}" if grouping.unit else ""
@@ -153,7 +225,9 @@ class GroupsSection:
                 *(Column(name=name, kind="points") for name in ("drop", "from", "to")),
             ),
             rows=tuple(rows),
-            note=f"{without}Intervals, 95 %: low and high of int8, from and to of the drop.",
+            note=f"{without}Intervals, 95 %: low and high of int8, from and to of the drop. Red: "
+            f"beyond the limit of {self.max_drop:g} points, and McNemar's p below 0.05 over the "
+            f"{self._judged} groups of the section.",
         )
 
     def _even(self) -> Grid:
@@ -246,37 +320,9 @@ def measure_groups(
     )
 
 
-def _gap_words(grouping: Compared) -> str:
-    gap, even = grouping.gap, grouping.even_gap
-    assert gap is not None  # noqa: S101 - only gaps that are told come here
-    share = {group.name: group.quantised for group in grouping.groups}
-    words = (
-        f"By {grouping.name}, int8 is right on {100 * share[gap.best]:.1f} % of {gap.best} and on "
-        f"{100 * share[gap.worst]:.1f} % of {gap.worst}: a gap of {points(gap.points, 1)} points, "
-        f"95 % interval {_interval(gap.ci95_points, 1)} (float: {points(gap.reference_points, 1)})."
-    )
-    if even is None:
-        return f"{words} The groups have no class in common, so their classes may be the reason."
-    same = f"{points(even.points, 1)} points ({_interval(even.ci95_points, 1)})"
-    if even.told:
-        return f"{words} With the same mix of classes it is {same}."
-    return f"{words} With the same mix of classes it is {same}, which chance explains."
-
-
-def _of_proxies(told: Sequence[Compared]) -> list[str]:
-    """One sentence for all: properties of pictures nearly always make a difference."""
-    even = [(g.name, g.even_gap) for g in told if g.even_gap is not None and g.even_gap.told]
-    if not even:
-        return []
-    each = "; ".join(
-        f"{name} {points(gap.points, 1)} points ({_interval(gap.ci95_points, 1)}; float "
-        f"{points(gap.reference_points, 1)}; worst: {gap.worst})"
-        for name, gap in even
-    )
-    return [
-        "Int8 is right less often on some kinds of pictures, with the same mix of classes (proxies "
-        f"from the pixels, no groups of people): {each}."
-    ]
+def _and_more(count: int, what: str) -> str:
+    """What the table has besides; empty for none."""
+    return f"; and {count} more {what}{'s' * (count > 1)}, see the table" if count else ""
 
 
 def _interval(ends: tuple[float, float], digits: int = 2) -> str:

@@ -27,11 +27,13 @@ class Panel:
     Attributes:
         title: above it, a few words.
         aside: below the title, what to compare with; empty for none.
-        values: row by row; None where there is none.
+        values: row by row, one for each column or one alone that all columns share; None where
+            there is none.
         words: a value as it stands in its cell.
         shade: of a value, -1 (full red) over 0 (white) to 1 (full blue); more is cut off.
         marked: whether a value is framed; by row and column.
         faint: whether it rests on too little, and is shown gray.
+        shaded: whether its shade says anything; else the cell stays white.
     """
 
     title: str
@@ -41,6 +43,7 @@ class Panel:
     shade: Callable[[float], float]
     marked: Callable[[int, int], bool] = lambda row, column: False
     faint: Callable[[int, int], bool] = lambda row, column: False
+    shaded: Callable[[int, int], bool] = lambda row, column: True
 
 
 def heat_map(
@@ -55,7 +58,7 @@ def heat_map(
     Args:
         rows: their names.
         columns: their names.
-        panels: at least one; each with a value for every row and column.
+        panels: at least one.
         label: for those who cannot see it.
         width: CSS pixels.
     """
@@ -69,20 +72,25 @@ def heat_map(
 def _panel(panel: Panel, columns: Sequence[str], left: float, wide: float) -> list[str]:
     across = wide / len(columns)
     parts = [text(left, 12, panel.title, "strong"), text(left, 28, panel.aside, "small")]
+    parts += [
+        text(left + (column + 0.5) * across, _HEAD - 4, name, "small middle")
+        for column, name in enumerate(columns)
+    ]
     frames = []
-    for column, name in enumerate(columns):
-        x = left + (column + 0.5) * across
-        parts.append(text(x, _HEAD - 4, name, "small middle"))
-        for row, values in enumerate(panel.values):
-            y, value = _HEAD + row * _ROW, values[column]
+    for row, values in enumerate(panel.values):
+        y, cell = _HEAD + row * _ROW, wide / len(values)
+        for column, value in enumerate(values):
+            x = left + column * cell
             words = "\u2013" if value is None else panel.words(value)
             pale = value is None or panel.faint(row, column)
             marked = not pale and panel.marked(row, column)
             kind = "small middle" if pale else "middle strong" if marked else "middle"
             shade = None if pale or value is None else panel.shade(value)
-            parts += [_cell(left + column * across, y, across, shade), text(x, y + 17, words, kind)]
+            if shade is not None and not panel.shaded(row, column):
+                shade = 0.0
+            parts += [_cell(x, y, cell, shade), text(x + cell / 2, y + 17, words, kind)]
             if marked:  # over all cells, or the next one would cover its edge
-                frames.append(_frame(left + column * across, y, across))
+                frames.append(_frame(x, y, cell))
     return parts + frames
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -91,13 +90,8 @@ class MeasuredAccuracy:
 
     @property
     def rows_to_decide(self) -> int | None:
-        """About how many rows would tell this drop from the limit; None where they are equal.
-
-        The interval's half width is near 1.96 * sqrt(share of changed rows / n).
-        """
-        gap = abs(self.max_drop - self.drop.drop_points) / 100
-        changed = sum(self.drop.discordant) / self.drop.n
-        return ceil(changed * (1.96 / gap) ** 2) if gap else None
+        """About how many rows would tell this drop from the limit; None where they are equal."""
+        return self.drop.rows_to_decide(self.max_drop)
 
     def to_json(self) -> dict[str, Any]:
         """The field ``accuracy``."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_fer.classifier import Classifier
 from edge_fer.evaluation.composites import drawn_faces
-from edge_fer.evaluation.corruptions import STRENGTHS
+from edge_fer.evaluation.corruptions import ANY_STRENGTH, STRENGTHS
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer.evaluation.robustness import CLEAN, REPORT_SEED
@@ -27,6 +27,7 @@ ROWS = 1000
 """Rows that are drawn where there are more: both models are shown each of them 43 times."""
 
 _NAMED_NOISE = 0.05
+_NO_STRENGTH = "Without a number after the name: the same at every strength."
 _FULL_DROP = 5.0  # points of drop that the heat map shows in full colour
 
 
@@ -74,13 +75,8 @@ class MeasuredRobustness:
 
     @property
     def findings(self) -> Sequence[str]:
-        """Where int8 loses clearly more than float, and where wrong names are given."""
-        found = [self._lost(name, each) for name, each in self.found.corrupted.items()]
-        found += [self._misled(each) for each in self.found.corrupted.values()]
-        if self.found.noise_answered > _NAMED_NOISE:
-            share = _percent(self.found.noise_answered)
-            found.append(f"{share} of pictures of noise, without a face, get a name.")
-        return [words for words in found if words]
+        """Where int8 clearly loses most against float, and where most names are wrong."""
+        return [words for words in (self._lost(), self._misled()) if words]
 
     @property
     def grids(self) -> Sequence[Grid]:
@@ -90,7 +86,7 @@ class MeasuredRobustness:
     @property
     def figures(self) -> Sequence[Figure]:
         """One heat map."""
-        each, clean = list(self.found.corrupted.values()), self.found.clean
+        each, clean = list(self.found.distinct.values()), self.found.clean
         panels = (
             Panel(
                 title="int8: gets a name",
@@ -116,11 +112,13 @@ class MeasuredRobustness:
                 words=lambda drop: points(drop, 1),
                 shade=lambda drop: -drop / _FULL_DROP,
                 marked=lambda row, column: self._over(each[row][column]),
+                shaded=lambda row, column: _changes(each[row][column]),
             ),
         )
         caption = (
-            "Corruptions down, strengths across. A name: past the quality gate and the threshold. "
-            "Bluer is more of it; in the last panel red is lost against float, blue won. Grey: "
+            "Corruptions down, strengths across; one wide cell where there is no strength. A name: "
+            "past the quality gate and the threshold. Bluer is more of it; in the last panel red "
+            "is lost against float, blue won, white what may be 0 by its interval. Grey: "
             f"fewer than {MIN_CLASS_ROWS} rows get a name. Framed: under {_percent(LEAST_RIGHT)} "
             f"of the names are right, or int8 clearly loses more than {self.max_drop:g} points."
         )
@@ -173,32 +171,34 @@ class MeasuredRobustness:
     def _over(self, condition: Condition) -> bool:
         return self.found.loses(condition, self.max_drop)
 
-    def _lost(self, name: str, each: Sequence[Condition]) -> str:
-        lost = ", ".join(
-            f"{points(c.drop.drop_points, 1)} points at strength {c.strength} (95 % interval "
-            f"{points(c.drop.ci95_points[0], 1)} to {points(c.drop.ci95_points[1], 1)}; "
-            f"{_percent(c.answered.coverage)} of the faces get a name)"
-            for c in each
-            if self._over(c)
-        )
-        if not lost:
+    def _lost(self) -> str:
+        over = [c for c in self.found.each() if self._over(c)]
+        if not over:
             return ""
+        worst = max(over, key=lambda c: c.drop.drop_points)
+        low, high = worst.drop.ci95_points
+        spoilt = f"under {_spoken(worst)}" if worst.strength else "on the faces as they are"
         return (
-            f"Under {_words(name)} int8 loses more against float than the limit of "
-            f"{self.max_drop:g} points: {lost}."
+            f"Int8 loses more against float than the limit of {self.max_drop:g} points {spoilt}: "
+            f"{points(worst.drop.drop_points, 1)} points (95 % interval {points(low, 1)} to "
+            f"{points(high, 1)}; {_percent(worst.answered.coverage)} of the faces get a name)"
+            f"{_and_more(len(over) - 1)}."
         )
 
-    def _misled(self, each: Sequence[Condition]) -> str:
-        wrong = [c for c in each if c.misleads]
-        if not wrong:
-            return ""
-        worst = min(wrong, key=lambda c: c.answered.accuracy or 0.0)
-        return (
-            f"Under {_words(worst.name)} (strength {worst.strength}) "
-            f"{_percent(worst.answered.coverage)} of the faces get a name, and only "
-            f"{_percent(worst.answered.accuracy)} of these names are right; the wrong ones are "
-            f"mostly {worst.mistaken_for}."
-        )
+    def _misled(self) -> str:
+        parts = []
+        wrong = [c for c in self.found.each() if c.strength and c.misleads]
+        if wrong:
+            worst = min(wrong, key=lambda c: c.answered.accuracy or 0.0)
+            parts.append(
+                f"Under {_spoken(worst)} {_percent(worst.answered.coverage)} of the faces get a "
+                f"name, and only {_percent(worst.answered.accuracy)} of these names are right, the "
+                f"wrong ones being mostly {worst.mistaken_for}{_and_more(len(wrong) - 1)}"
+            )
+        if self.found.noise_answered > _NAMED_NOISE:
+            share = _percent(self.found.noise_answered)
+            parts.append(f"{share} of pictures of noise, without a face, get a name")
+        return f"{'; '.join(parts)}." if parts else ""
 
     def _costs(self) -> Grid:
         rows = []
@@ -226,8 +226,8 @@ class MeasuredRobustness:
             rows=tuple(rows),
             note=f"{self._rows}. Crops that are 5 % off, 8 % too large or small and rolled by 8 "
             f"degrees cost float {points(shaken[0])} points and int8 {points(shaken[1])}. Red: "
-            f"the interval is beyond the limit of {self.max_drop:g} points, and McNemar's p below "
-            "0.05 over the number of intervals, for one in 20 misses its true value by chance.",
+            f"beyond the limit of {self.max_drop:g} points, and McNemar's p below 0.05 over the "
+            f"number of rows, {len(rows)}. {_NO_STRENGTH}",
         )
 
     def _names(self) -> Grid:
@@ -259,7 +259,7 @@ class MeasuredRobustness:
             f"quality gate; dim: fewer than {MIN_CLASS_ROWS} rows. Pictures of noise that get a "
             f"name: float {_percent(self.found.reference.accepted_noise, 1)}, int8 "
             f"{_percent(self.found.quantised.accepted_noise, 1)}, int8{refused} "
-            f"{_percent(self.found.noise_answered, 1)}.",
+            f"{_percent(self.found.noise_answered, 1)}. {_NO_STRENGTH}",
         )
 
 
@@ -302,9 +302,26 @@ def measure_robustness(
 
 
 def _named(condition: Condition) -> str:
-    """With the strength, so that every row of a table has a name of its own."""
-    strength = f", {condition.strength}" if condition.strength else ""
-    return _words(condition.name) + strength
+    """With the strength where it makes a difference: every row of a table has a name of its own."""
+    none = condition.name in (CLEAN, *ANY_STRENGTH)
+    return _words(condition.name) + ("" if none else f", {condition.strength}")
+
+
+def _spoken(condition: Condition) -> str:
+    """The same within a sentence."""
+    none = condition.name in ANY_STRENGTH
+    return _words(condition.name) + ("" if none else f" (strength {condition.strength})")
+
+
+def _changes(condition: Condition) -> bool:
+    """Whether the interval of the drop leaves out 0."""
+    low, high = condition.drop.ci95_points
+    return low > 0 or high < 0
+
+
+def _and_more(count: int) -> str:
+    """What the table has besides; empty for none."""
+    return f"; and {count} more row{'s' * (count > 1)}, see the table" if count else ""
 
 
 def _words(name: str) -> str:

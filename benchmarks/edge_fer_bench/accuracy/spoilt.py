@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_fer.classifier import Classifier
 from edge_fer.contract import InputSpec
-from edge_fer.evaluation.corruptions import CORRUPTIONS
+from edge_fer.evaluation.corruptions import ANY_STRENGTH, CORRUPTIONS
 from edge_fer.evaluation.data import LabelledFaces
 from edge_fer.evaluation.drop import AccuracyDrop, measure_drop
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
@@ -118,21 +118,23 @@ class Spoilt:
     noise_answered: float
     same_pixels: bool
 
+    @property
+    def distinct(self) -> dict[str, tuple[Condition, ...]]:
+        """Of ``corrupted``: one alone where the strength makes no difference."""
+        return {
+            name: each[:1] if name in ANY_STRENGTH else each
+            for name, each in self.corrupted.items()
+        }
+
     def each(self) -> Iterator[Condition]:
-        """The faces as they are, then every corruption and strength."""
+        """The faces as they are, then every distinct one."""
         yield self.clean
-        for conditions in self.corrupted.values():
+        for conditions in self.distinct.values():
             yield from conditions
 
     def loses(self, condition: Condition, limit: float) -> bool:
-        """Whether its interval is beyond the limit, in points, and chance does not explain it.
-
-        There are as many tests as conditions, so that each is asked at 0.05 over their number
-        (Bonferroni).
-        """
-        tests = sum(len(conditions) for conditions in self.corrupted.values())
-        beyond = condition.drop.verdict(limit) == "fail"
-        return beyond and condition.drop.mcnemar_p < 0.05 / tests
+        """Whether int8 clearly loses more than the limit, in points, among all that is shown."""
+        return condition.drop.clearly_beyond(limit, len(list(self.each())))
 
 
 def ask_both(
@@ -159,11 +161,18 @@ def ask_both(
     for done, shown in enumerate(_sets(faces, ours)):
         on_progress(2 * done, 2 * SETS)
         other = shown if others is None else next(others)
-        before = reference.probabilities(other.pixels)
+        before = _probabilities(reference, other.pixels, faces.labels)
         on_progress(2 * done + 1, 2 * SETS)
-        asked.add(shown, before, quantised.probabilities(shown.pixels))
+        asked.add(shown, before, _probabilities(quantised, shown.pixels, faces.labels))
     on_progress(2 * SETS, 2 * SETS)
     return asked.together(same)
+
+
+def _probabilities(
+    classifier: Classifier, pixels: Image, labels: tuple[str, ...]
+) -> NDArray[np.float64]:
+    """``float64[N, C]``, in the order of the rows' labels: a contract may have another."""
+    return classifier.probabilities(pixels)[:, [classifier.labels.index(name) for name in labels]]
 
 
 def _pixels_of(spec: InputSpec) -> InputSpec:

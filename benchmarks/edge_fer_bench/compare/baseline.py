@@ -24,9 +24,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge_fer.errors import ConfigError, DataError, EdgeFerError
-from edge_fer_bench.compare.documents import BASELINE, BENCHMARK, Baseline, Device, Published
+from edge_fer_bench.compare.documents import BASELINE, BENCHMARK, Baseline, Device, Model, Published
 from edge_fer_bench.compare.reading import check_finite, check_schema, leaves, load, parse, refuse
-from edge_fer_bench.compare.redaction import own_names, redact
+from edge_fer_bench.compare.redaction import own_arguments, own_names, redact
 from edge_fer_bench.timing.protocol import P99_FRAMES
 
 __all__ = [
@@ -72,12 +72,17 @@ def read_baseline(path: Path) -> Baseline:
     return found
 
 
-def publish(document: Mapping[str, Any], names: Iterable[str] | None = None) -> dict[str, Any]:
+def publish(
+    document: Mapping[str, Any],
+    names: Iterable[str] | None = None,
+    arguments: Iterable[str] | None = None,
+) -> dict[str, Any]:
     """The file that ``--publish`` writes, made of a benchmark's document.
 
     Args:
         document: ``edge-fer/benchmark/1``.
         names: words to hide; None: what this machine and its user are called.
+        arguments: of the command, whose folders and servers are hidden too; None: of this process.
 
     Raises:
         DataError: a partial report, one with too few frames, or no benchmark.
@@ -91,7 +96,11 @@ def publish(document: Mapping[str, Any], names: Iterable[str] | None = None) -> 
         "schema": BASELINE,
         "reference": _reference(found.device),
         "throttled": found.throttled,
-        "benchmark": redact(document, own_names() if names is None else names),
+        "benchmark": redact(
+            document,
+            own_names() if names is None else names,
+            own_arguments() if arguments is None else arguments,
+        ),
     }
     return {**rest, "stamp": stamp_of(rest)}
 
@@ -142,6 +151,7 @@ def check_published(document: Any, where: object = "The file") -> Published:
     if redact(document) != document:
         shown = ", ".join(_changed(document, redact(document)))
         raise DataError(f"{where} holds paths, addresses or names, in: {shown}.", _AGAIN)
+    _check_path(found.benchmark.model, where)
     return found
 
 
@@ -224,6 +234,16 @@ def _check_whole(found: Baseline, where: object) -> None:
         raise DataError(
             f"{where} has {frames} frames; a 99th percentile takes {P99_FRAMES}.",
             f"Measure longer: edge-fer benchmark --seconds {longer} --publish FILE",
+        )
+
+
+def _check_path(model: Model, where: object) -> None:
+    # A model goes by its file: whatever else stands there is left of a folder.
+    if model.path is not None and model.path.removesuffix(".tflite") != model.name:
+        raise DataError(
+            f"{where}: benchmark.model.path is {model.path!r}, which is not the file of the model "
+            f"{model.name!r}.",
+            _AGAIN,
         )
 
 

@@ -19,7 +19,10 @@ from edge_fer_bench.statistics.ratio import (
     tell,
 )
 
-__all__ = ["Change", "Shift", "changes", "shifts", "why_no_shift"]
+__all__ = ["Called", "Change", "Shift", "changes", "shifts", "why_no_shift"]
+
+Called = Says | Literal["other_load"]
+"""``other_load``: what would be a change, where other programs may be the reason."""
 
 Unit = Literal["ms", "fps", "mb", "bytes"]
 # Without an interval each of two medians may be off by the floor; means and tails by any amount.
@@ -35,9 +38,10 @@ _WORDS: dict[Unit, tuple[str, str]] = {
     "mb": ("more", "less"),
     "bytes": ("larger", "smaller"),
 }
-_SAYS: dict[Says, str] = {
+_SAYS: dict[Called, str] = {
     "no_difference": "no difference shows",
     "cannot_be_told": "cannot be told",
+    "other_load": "not called: other load",
 }
 
 
@@ -50,7 +54,7 @@ class Change:
         unit: of both values.
         interval: 95 %, of the ratio; None where one of the two has none.
         is_range: the interval is instead all that the ratio of two single values may be.
-        says: what may be said of the ratio.
+        says: what may be said of the ratio and of the runs.
         stage: of which this is the median; None where it is none.
     """
 
@@ -59,7 +63,7 @@ class Change:
     before: float
     now: float
     interval: Interval | None
-    says: Says
+    says: Called
     is_range: bool = False
     stage: str | None = None
 
@@ -155,7 +159,7 @@ def changes(now: Baseline, before: Baseline) -> tuple[Change, ...]:
     """Times, rates and sizes that both have: the whole frame first, then the rest by stage.
 
     Beside other programs a time may be anything: where one of the two runs had some, no change of
-    a time is called.
+    a time is called, and ``other_load`` says why.
     """
     found: list[Change | None] = list(_total(now, before))
     a, b = now.cold_start, before.cold_start
@@ -181,9 +185,9 @@ def changes(now: Baseline, before: Baseline) -> tuple[Change, ...]:
 
 
 def _beside_others(change: Change) -> Change:
-    if change.unit not in ("ms", "fps") or change.says == "no_difference":
+    if change.unit not in ("ms", "fps") or change.says not in ("higher", "lower"):
         return change
-    return replace(change, says="cannot_be_told")
+    return replace(change, says="other_load")
 
 
 def _total(now: Baseline, before: Baseline) -> Iterator[Change | None]:

@@ -12,7 +12,8 @@ from edge_fer_bench.compare.documents import Baseline
 from edge_fer_bench.compare.forest import forest
 from edge_fer_bench.compare.reading import parse
 from edge_fer_bench.drawing.section import Cell, Column, Figure, Grid, Row, points
-from edge_fer_bench.statistics.ratio import METHOD, Interval
+from edge_fer_bench.statistics.bootstrap import Interval
+from edge_fer_bench.statistics.ratio import METHOD
 
 __all__ = ["Comparison", "check_same_machine", "compare"]
 

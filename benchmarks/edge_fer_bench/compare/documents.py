@@ -107,6 +107,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str | None = None
+    path: str | None = None
     sha256: str | None = None
     size_bytes: Annotated[int, Field(strict=True, gt=0)] | None = None
 

@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer_bench.machine.state import MachineState
+from edge_fer_bench.statistics.bootstrap import P99_FRAMES
 
-__all__ = ["P99_FRAMES", "TENTHS", "Bucket", "cut", "ends"]
+__all__ = ["TENTHS", "Bucket", "cut", "ends"]
 
 Floats = NDArray[np.floating]
-
-P99_FRAMES = 100
-"""With fewer, a 99th percentile is just the slowest frame."""
 
 TENTHS = 10
 """The beginning and the end of a run are a tenth of it each."""
@@ -27,7 +25,7 @@ class Bucket:
     Attributes:
         from_s, to_s: seconds from the run's start.
         n: frames that ended in it.
-        p50_ms, p99_ms: of their whole time; no 99th percentile from fewer than 100 frames.
+        p50_ms, p99_ms: of their whole time; no 99th percentile from fewer than 400 frames.
         fps: frames per second.
         celsius: highest temperature.
         mhz: median frequency, the firmware's where it tells one.

@@ -55,7 +55,7 @@ class MachineState:
         before, after: temperature and throttle bits, around the run.
         samples: about one a second, ascending; the run begins at 0.
         seconds, frames: of the run.
-        cores: that the machine has.
+        cores: that this process may use.
         governor: of the processor's frequency; two with an arrow where it changed.
         mhz_source: where ``mhz`` is from, in words.
         meter, covers, meter_every_s: the power meter; None for none.
@@ -126,7 +126,7 @@ class MachineState:
         return {
             "temperature": self.thermal.words,
             "frequency": self._frequency(),
-            "memory": self._memory(),
+            "memory over time": self._memory(),
             "other load": self._others(),
             "energy": self.energy.words.removeprefix("energy: "),
         }
@@ -188,10 +188,7 @@ class MachineState:
         course = self._course("rss_mb")
         if course is None:
             return "not measured: the kernel does not tell it"
-        return (
-            f"{course['first']:.0f} MB at the start, {course['last']:.0f} MB at the end, "
-            f"at most {course['max']:.0f} MB"
-        )
+        return f"{course['first']:.0f} MB at the start, {course['last']:.0f} MB at the end"
 
     def _others(self) -> str:
         others, stolen = self._mean("other_cores"), self._mean("stolen_cores")

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from edge_fer.errors import DataError
 from edge_fer_bench.drawing.section import Column, Figure, Grid, Row
-from edge_fer_bench.machine.buckets import P99_FRAMES, TENTHS, Bucket, cut, ends
+from edge_fer_bench.machine.buckets import TENTHS, Bucket, cut, ends
 from edge_fer_bench.machine.state import MachineState
 from edge_fer_bench.machine.sustained_chart import over_time
 from edge_fer_bench.machine.thermal import Spell
-from edge_fer_bench.statistics.bootstrap import intervals
-from edge_fer_bench.statistics.ratio import ratio_interval
+from edge_fer_bench.statistics.bootstrap import P99_FRAMES, intervals
+from edge_fer_bench.statistics.ratio import FLOOR, Rule, Says, ratio_interval, tell
 
 __all__ = ["HEAT_MINUTES", "Sustained", "sustained"]
 
@@ -26,7 +26,7 @@ HEAT_MINUTES = 5.0
 """A shorter run says nothing of heat: board and heat sink need minutes to warm through."""
 
 _BUCKETS = 60
-_SLOWER = 1.05  # less is no change that anybody would act on
+_IN_SECONDS = 600.0  # a shorter run is told in seconds
 _GROWTH_MB, _GROWTH_SHARE = 5.0, 0.05
 # Under-voltage is the supply's doing, not that of heat.
 _HEAT = ("throttled", "soft temperature limit", "frequency capped")
@@ -73,9 +73,17 @@ class Sustained:
         return self.minutes < HEAT_MINUTES
 
     @property
+    def says(self) -> Says:
+        """How the time of a frame changed; while other programs were at work no change is told."""
+        if self.ratio is None or self.ratio_ci95 is None:
+            return "cannot_be_told"
+        said = tell(self.ratio, self.ratio_ci95, Rule())
+        return "cannot_be_told" if self.noisy and said != "no_difference" else said
+
+    @property
     def slower(self) -> bool | None:
-        """Whether the end is slower than the beginning for sure; None where that is unknown."""
-        return None if self.ratio_ci95 is None else self.ratio_ci95[0] > _SLOWER
+        """Whether the end is slower than the beginning for sure; None where it cannot be told."""
+        return None if self.says == "cannot_be_told" else self.says == "higher"
 
     @property
     def lead(self) -> str:
@@ -101,7 +109,7 @@ class Sustained:
             found.append(self._throttling(self.throttled))
         if self.slower:
             found.append(self._speed())
-        if self.mhz_ratio is not None and self.mhz_ratio < 1 / _SLOWER:
+        if self.mhz_ratio is not None and self.mhz_ratio < 1 / (1 + FLOOR):
             found.append(
                 f"The processor ended the sustained run at {100 * self.mhz_ratio:.0f} % of the "
                 "frequency that it began with."
@@ -121,8 +129,9 @@ class Sustained:
     @property
     def grids(self) -> Sequence[Grid]:
         """Ten rows; the JSON document has the whole curve."""
+        long = 60 * self.minutes >= _IN_SECONDS
         columns = (
-            Column(name="minutes", kind="text"),
+            Column(name="minutes" if long else "seconds", kind="text"),
             Column(name="p50 ms", digits=1),
             Column(name="p99 ms", digits=1),
             Column(name="fps", digits=1),
@@ -134,7 +143,9 @@ class Sustained:
         rows = tuple(
             Row(
                 cells=(
-                    f"{b.from_s / 60:.1f} to {b.to_s / 60:.1f}",
+                    f"{b.from_s / 60:.1f} to {b.to_s / 60:.1f}"
+                    if long
+                    else f"{b.from_s:.1f} to {b.to_s:.1f}",
                     b.p50_ms,
                     b.p99_ms,
                     b.fps,
@@ -200,7 +211,13 @@ class Sustained:
         if self.ratio_ci95 is None:
             return f"{change}; there are too few frames for an interval."
         low, high = self.ratio_ci95
-        word = "slower" if self.slower else "faster" if high < 1 / _SLOWER else "no clear change"
+        noise = ", as other programs were at work" if self.noisy else ""
+        word = {
+            "higher": "slower",
+            "lower": "faster",
+            "no_difference": f"no change beyond {100 * FLOOR:.0f} %",
+            "cannot_be_told": f"whether that is a change cannot be told{noise}",
+        }[self.says]
         return f"{change} (95 % interval {low:.2f} to {high:.2f}): {word}."
 
     def _throttling(self, spell: Spell) -> str:

@@ -3,9 +3,10 @@
 A look reads half a dozen small files, a few tenths of a millisecond. Only the Raspberry Pi's
 firmware has to be asked with a process, ``vcgencmd``: one shell every five seconds asks all.
 
-How busy others are is the processor time that ``/proc/stat`` counted since the look before, less
-this process' own: nothing between two looks is missed, as it is by the run queue, and the own
-threads do not count, as they do in the load average. Time that a host took away is ``steal`` there.
+How busy others are is the processor time that ``/proc/stat`` counted since the look before, on the
+processors that this process may use, less its own: nothing between two looks is missed, as it is by
+the run queue, and the own threads do not count, as they do in the load average. Time that a host
+took away is ``steal`` there.
 
 A Raspberry Pi's ``scaling_cur_freq`` is what the kernel asked for; when the firmware throttles,
 only ``vcgencmd measure_clock arm`` shows it (github.com/raspberrypi/linux issue 2986).
@@ -18,7 +19,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ __all__ = ["Firmware", "Probe", "Watch"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 _BITS = "vcgencmd get_throttled"
 _CPU = "sys/devices/system/cpu"
+_PROCESSOR = re.compile(r"^cpu([0-9]+) +((?:[0-9]+ ?){8,})", re.M)
 
 
 class Firmware(Protocol):
@@ -55,6 +57,7 @@ class Probe:
         firmware: answers without being waited for; None for the Raspberry Pi's own.
         ask: asks the Raspberry Pi's firmware, and waits.
         own_cpu_s: processor time of this process.
+        cpus: numbers of the processors that count; those that this process may use where None.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class Probe:
         firmware: Firmware | None = None,
         ask: Callable[[str], str | None] = vcgencmd,
         own_cpu_s: Callable[[], float] = time.process_time,
+        cpus: Iterable[int] | None = None,
     ) -> None:
         self._root, self._ask, self._own_cpu_s = root, ask, own_cpu_s
+        self._cpus = frozenset(os.sched_getaffinity(0) if cpus is None else cpus)
         self.found = find_meter(root, ask) if found is None else found
         self._firmware = (
             Thermometer(root, _question(self.found.meter)) if firmware is None else firmware
@@ -77,8 +82,8 @@ class Probe:
 
     @property
     def cores(self) -> int:
-        """That the machine has, others' included."""
-        return len(re.findall(r"^cpu\d+ ", _read(self._root / "proc/stat"), re.M)) or 1
+        """That this process may use; 1 where the kernel lists none."""
+        return len(self._ticks()) or 1
 
     @property
     def governor(self) -> str | None:
@@ -137,13 +142,23 @@ class Probe:
         )
         return max(map(float, shown), default=None)
 
+    def _ticks(self) -> list[list[int]]:
+        """The first eight counters of each processor that counts."""
+        listed = {
+            int(number): [int(ticks) for ticks in counters.split()[:8]]
+            for number, counters in _PROCESSOR.findall(_read(self._root / "proc/stat"))
+        }
+        # A container may number them otherwise; then all that it lists are its own.
+        counting = self._cpus if self._cpus <= listed.keys() else listed.keys()
+        return [listed[number] for number in sorted(counting)]
+
     def _work(self, at_s: float) -> tuple[float | None, float | None]:
         """Cores' worth of others' work and of stolen time since the look before."""
-        line = re.match(r"cpu +((?:\d+ ?){8,})", _read(self._root / "proc/stat"))
-        if line is None:
+        lines = self._ticks()
+        if not lines:
             self._before = None
             return None, None
-        user, nice, system, _idle, _wait, irq, soft, steal = map(int, line[1].split()[:8])
+        user, nice, system, _idle, _wait, irq, soft, steal = map(sum, zip(*lines, strict=True))
         busy = (user + nice + system + irq + soft) / _TICKS
         now = (at_s, busy, steal / _TICKS, self._own_cpu_s())
         before, self._before = self._before, now

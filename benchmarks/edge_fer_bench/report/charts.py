@@ -32,7 +32,8 @@ def stage_bars(stages: dict[str, StageTimes], width: int = 928) -> Markup:
     parts = []
     for i, (name, times) in enumerate(rows):
         y = top + i * _ROW
-        p50, p90, p99 = (scale * (v or 0.0) for v in (times.p50, times.p90, times.p99))
+        last = times.claimed_p99 or times.p90
+        p50, p90, p99 = (scale * (v or 0.0) for v in (times.p50, times.p90, last))
         parts += [
             text(left - 12, y + 15, name, "end strong" if name == "total" else "end"),
             rect("track", left, y + 3, width - left - right),
@@ -62,8 +63,14 @@ def histogram(totals_ms: Floats, total: StageTimes, width: int = 456) -> Markup:
                 f'y="{height - bottom - tall:.1f}" width="{(b - a) * across - 1:.1f}" '
                 f'height="{tall:.1f}"/>'
             )
-    for name, value, row in (("p50", total.p50, 0), ("p90", total.p90, 1), ("p99", total.p99, 0)):
-        x = left + ((value or low) - low) * across
+    for name, value, row in (
+        ("p50", total.p50, 0),
+        ("p90", total.p90, 1),
+        ("p99", total.claimed_p99, 0),
+    ):
+        if value is None:
+            continue
+        x = left + (value - low) * across
         side = "end" if x > width - 90 else ""
         parts += [
             f'<path class="marker" d="M{x:.1f} {top - 4 - 13 * row}V{height - bottom}"/>',

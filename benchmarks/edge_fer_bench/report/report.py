@@ -224,4 +224,6 @@ class BenchmarkReport:
             "frames": self.run.frames,
             "measured_s": self.run.seconds,
             "stopped_by": self.run.stopped_by,
+            "passes": self.run.passes,
+            "reopening_s": self.run.reopening_s,
         }

@@ -1,4 +1,8 @@
-"""The report as CSV: one file of figures, and one of frames."""
+"""The report as CSV: one file of figures, and one of frames.
+
+A spreadsheet computes what begins like a formula, and names of groups come from a file of somebody
+else's. So such texts get an apostrophe before them (OWASP, "CSV Injection").
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from edge_fer_bench.timing.protocol import Run
 __all__ = ["figures_csv", "frames_csv"]
 
 _HEADER = ("table", "row", "figure", "value")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def figures_csv(report: BenchmarkReport) -> str:
@@ -98,5 +103,13 @@ def _written(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(_harmless, row) for row in rows)
     return out.getvalue()
+
+
+def _harmless(cell: Any) -> Any:
+    if not isinstance(cell, str):
+        return cell
+    shown = f"'{cell}" if cell.startswith(_FORMULA) else cell
+    # The csv module quotes no bare carriage return, which would begin a row of its own.
+    return shown.replace("\r\n", "\n").replace("\r", "\n")

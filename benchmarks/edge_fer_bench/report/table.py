@@ -72,12 +72,12 @@ def _latency(report: BenchmarkReport) -> RenderableType:
         last = stage == "total"
         if last:
             table.add_section()
-        values = (times.mean, times.p50, times.p90, times.p99, times.max)
+        values = (times.mean, times.p50, times.p90, times.claimed_p99, times.max)
         table.add_row(
             stage,
             "" if last else _bar(times.mean * times.n / whole),
             f"{times.n:,}",
-            *(f"{v:.2f}" if v < 100 else f"{v:.1f}" for v in values if v is not None),
+            *("\u2013" if v is None else f"{v:.2f}" if v < 100 else f"{v:.1f}" for v in values),
             style="bold" if last else "",
         )
     if idle:

@@ -11,7 +11,6 @@ from edge_fer_bench.accuracy.measured import MeasuredAccuracy
 from edge_fer_bench.drawing.section import points
 from edge_fer_bench.report.report import BenchmarkReport
 from edge_fer_bench.timing.latency import StageTimes
-from edge_fer_bench.timing.protocol import P99_FRAMES
 
 __all__ = [
     "NOT_MEASURED",
@@ -153,7 +152,7 @@ def _speed(report: BenchmarkReport) -> str:
     cold = report.cold_start.median_ms
     start = f"; a fresh process gives its first result after {cold / 1000:.2f} s" if cold else ""
     half = f"Half of the frames take at most {_interval(total, 'p50')}"
-    if total.n < P99_FRAMES:
+    if total.claimed_p99 is None:
         return f"{half}, the slowest of {total.n} took {total.max:.1f} ms{start}."
     return f"{half}, 99 % at most {_interval(total, 'p99')}{start}."
 

@@ -213,15 +213,18 @@ class Roofline:
                 words += "memory is not its bound; "
         allowed = self.allowed(net) or 1.0
         if share >= _NEAR:
-            return f"{words}little is left to gain"
+            return f"{words}that is near the peak of such layers"
         if share >= _NEAR * by_memory:
             return f"{words}that may be its bound"
         slower, rest = share * (1 / allowed - 1), max(0.0, 1 - share / allowed)
         lost = f"{_percent(rest)} {{}}to small or narrow layers and to what multiplies nothing"
         if not net.depthwise_macs:
             return f"{words}of its time about {lost.format('goes ')}"
-        words += f"of its time about {_percent(slower)} goes to the slower kernels of depthwise "
-        return f"{words}layers, {lost.format('')}"
+        words += (
+            f"of its time about {_percent(slower)} would go to what depthwise layers take more, if "
+            "they ran at the measured depthwise rate"
+        )
+        return f"{words}, and {lost.format('then ')}"
 
 
 def measure_roofline(

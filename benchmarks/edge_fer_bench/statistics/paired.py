@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_fer.evaluation.drop import paired_drop, wilson
+from edge_fer.evaluation.drop import clearly_beyond, mcnemar, paired_drop, wilson
 
 __all__ = ["Paired"]
 
@@ -22,7 +22,8 @@ class Paired:
     Attributes:
         n: rows.
         before, after: share that each way gets right.
-        lost_points, ci95_points: before less after, points, and its paired bootstrap interval.
+        lost_points, ci95_points: before less after, points, and its score interval (Tango 1998).
+        mcnemar_p: exact, of the rows that only one of the two gets right.
     """
 
     n: int
@@ -30,12 +31,15 @@ class Paired:
     after: float | None
     lost_points: float | None
     ci95_points: tuple[float, float] | None
+    mcnemar_p: float | None
 
     @classmethod
     def of(cls, before: Hits, after: Hits) -> Paired:
         """``bool[N]`` of each way."""
         if not len(before):
-            return cls(n=0, before=None, after=None, lost_points=None, ci95_points=None)
+            return cls(
+                n=0, before=None, after=None, lost_points=None, ci95_points=None, mcnemar_p=None
+            )
         lost, interval = paired_drop(before, after)
         return cls(
             n=len(before),
@@ -43,6 +47,7 @@ class Paired:
             after=float(after.mean()),
             lost_points=lost,
             ci95_points=interval,
+            mcnemar_p=mcnemar(int((before & ~after).sum()), int((~before & after).sum())),
         )
 
     @property
@@ -51,9 +56,11 @@ class Paired:
         low, high = self.ci95_points or (None, None)
         return (self.before, self.after, self.lost_points, low, high)
 
-    def beyond(self, limit: float) -> bool:
-        """Whether the whole interval is."""
-        return self.ci95_points is not None and self.ci95_points[0] > limit
+    def beyond(self, limit: float, comparisons: int) -> bool:
+        """:func:`edge_fer.evaluation.drop.clearly_beyond` of what is lost."""
+        if self.ci95_points is None or self.mcnemar_p is None:
+            return False
+        return clearly_beyond(self.ci95_points, self.mcnemar_p, limit, comparisons)
 
     def to_json(self, names: tuple[str, str]) -> dict[str, Any]:
         """Fractions under these names with their intervals (Wilson), and points."""
@@ -64,6 +71,7 @@ class Paired:
             **{f"{name}_ci95": self._interval(share) for name, share in shares.items()},
             "lost_points": self.lost_points,
             "ci95_points": None if self.ci95_points is None else list(self.ci95_points),
+            "mcnemar_p": self.mcnemar_p,
         }
 
     def _interval(self, share: float | None) -> list[float] | None:

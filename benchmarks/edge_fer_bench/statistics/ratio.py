@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from math import exp, hypot, log
 from typing import Literal
 
+from edge_fer_bench.statistics.bootstrap import Interval
+
 __all__ = [
     "FLOOR",
     "METHOD",
-    "Interval",
     "Rule",
     "Says",
     "difference_interval",
@@ -17,7 +18,6 @@ __all__ = [
     "tell",
 ]
 
-Interval = tuple[float, float]
 Says = Literal["higher", "lower", "no_difference", "cannot_be_told"]
 
 # Two runs of one program on one machine differ in p50 by up to this share, and no interval of a

@@ -13,6 +13,7 @@ from edge_fer.config import Settings
 from edge_fer.pipeline import Pipeline
 from edge_fer.uri import redacted
 from edge_fer_bench.drawing.section import Figure, Grid
+from edge_fer_bench.statistics.ratio import Rule, tell
 from edge_fer_bench.sweep.pareto import Point, pareto_front, pareto_picture
 from edge_fer_bench.sweep.rounds import Skipped, take_turns
 from edge_fer_bench.sweep.scaling import Cost, Fit, fits, line_chart
@@ -22,7 +23,6 @@ from edge_fer_bench.sweep.variants import Names, announced, planned
 
 __all__ = ["Sweep", "measure_sweep"]
 
-_FASTER = 0.9
 _AS_MANY_FACES = 0.98
 _MOST_LINES = 4
 _NO_ACCURACIES: Mapping[str, MeasuredShare] = MappingProxyType({})
@@ -140,8 +140,7 @@ class Sweep:
             v
             for v in others
             if v.variant.source == first.variant.source
-            and v.ratio.ci95 is not None
-            and v.ratio.ci95[1] <= _FASTER
+            and tell(v.ratio.median, v.ratio.ci95, Rule()) == "lower"
             and _no_worse(v, first)
         ]
         if not good:
@@ -166,7 +165,7 @@ class Sweep:
             if single is None or v is single:
                 continue
             ratio = Ratio.of(v.rounds_ms, single.rounds_ms)
-            if ratio.ci95 is not None and ratio.ci95[0] > 1:
+            if tell(ratio.median, ratio.ci95, Rule()) == "higher":
                 slower.append(f"{names.label(v.variant)}: {_ratio(ratio)}")
         if not slower:
             return []
@@ -183,7 +182,7 @@ class Sweep:
             points.append(
                 Point(
                     accuracy=v.accuracy.share,
-                    latency_ms=v.p50_ms,
+                    latency_ms=v.ms,
                     size_kb=v.size_kb,
                     label=names.label(v.variant, but="source"),
                     group=v.judged,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edge_fer.uri import redacted
 from edge_fer_bench.drawing.section import Cell, Column, Grid, Row, shown
+from edge_fer_bench.statistics.bootstrap import P99_FRAMES
 from edge_fer_bench.sweep.rounds import Skipped
 from edge_fer_bench.sweep.scaling import OVERS, Fit
 from edge_fer_bench.sweep.swept import Swept
@@ -15,21 +16,25 @@ __all__ = ["WIDTH", "WITHOUT_CAPTURE", "scaling_grids", "variant_grids", "width_
 
 WIDTH = 80
 WITHOUT_CAPTURE = "Getting the picture (drawing, decoding) is left out."
-_P99_FRAMES = 100
 _HEADINGS = {"model": "model", "detector": "detector", "threads": "thr", "source": "source"}
 _NOTED = ("accuracy", "labels", "kB", "faces")  # said once, below, where they are the same in all
 
 # What is shown of a variant, what matters most first; those of a group stand beside each other.
 _COLUMNS: tuple[tuple[tuple[Column, Callable[[Swept], Cell]], ...], ...] = (
-    ((Column(name="ms"), lambda v: v.p50_ms),),
-    ((Column(name="x first"), lambda v: v.ratio.median),),
+    (
+        (Column(name="ms"), lambda v: v.ms),
+        (Column(name="x first"), lambda v: v.ratio.median),
+        (
+            Column(name="x 25\u201375 %", kind="text"),
+            lambda v: _range(v.ratio.low, v.ratio.high),
+        ),
+    ),
     (
         (Column(name="accuracy", kind="share", digits=1), lambda v: v.share),
         (Column(name="labels", kind="text"), lambda v: v.label_scheme),
     ),
     ((Column(name="kB", digits=0), lambda v: v.size_kb),),
     ((Column(name="work"), lambda v: v.work_ms),),
-    ((Column(name="x 25\u201375 %", kind="text"), lambda v: _range(v.ratio.low, v.ratio.high)),),
     ((Column(name="fps", digits=1), lambda v: v.fps),),
     ((Column(name="p99"), lambda v: v.p99_ms),),
     ((Column(name="faces", digits=1), lambda v: v.faces),),
@@ -163,7 +168,10 @@ def _note(
     first = variants[0]
     alike = _alike(first, names, same)
     words = [f"All: {', '.join(alike)}."]
-    words.append("ms: median of a whole frame; x first: over the first variant's.")
+    words.append(
+        "x first: time of a whole frame over the first variant's, median of the rounds; ms: of the "
+        "first the median, of the others that times x first."
+    )
     words.append(_told(columns))
     if _distinct(variants):
         words.append("Bold: none is better in accuracy, time and size at once.")
@@ -173,12 +181,10 @@ def _note(
         words.append("Haar and YuNet use OpenCV's threads, which this setting leaves alone.")
     if any(v.live for v in variants):
         words.append("A live source has a rate of its own: its times hold waiting.")
-    if first.frames < _P99_FRAMES:
-        words.append("These are few frames for a 99th percentile.")
     reasons: dict[str, list[str]] = {}
     for one in skipped:
         reasons.setdefault(str(one.error), []).append(one.variant.name)
-    words += [f"Left out: {'; '.join(who)}: {why}" for why, who in reasons.items()]
+    words += [f"Left out: {'; '.join(who)}: {why.rstrip('.')}." for why, who in reasons.items()]
     return " ".join(word for word in words if word)
 
 
@@ -241,7 +247,7 @@ _TOLD = {
     "x 25\u201375 %": "x 25\u201375 %: quartiles of x first",
     "faces": "faces: found per frame",
     "fps": "fps: of wall time",
-    "p99": "p99: of a whole frame, ms",
+    "p99": f"p99: of a whole frame, ms, from {P99_FRAMES} frames on",
     "detect": "detect: median, ms",
     "classify": "classify: median, ms",
 }

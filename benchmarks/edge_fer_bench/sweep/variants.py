@@ -9,8 +9,11 @@ from itertools import product
 from pathlib import PurePath
 
 from edge_fer.config import Settings
+from edge_fer.detectors import DETECTORS, check_detector
 from edge_fer.errors import ConfigError
-from edge_fer.uri import redacted
+from edge_fer.models import find
+from edge_fer.models.catalogue import CATALOGUE
+from edge_fer.uri import redacted, split_query
 
 __all__ = [
     "MAX_VARIANTS",
@@ -102,8 +105,13 @@ def planned(
 ) -> list[Variant]:
     """The product of all, each combination once; the first is of the first of each.
 
+    A model that has to be pulled first, and a detector whose library is not there, are left to the
+    sweep, which passes them over.
+
     Raises:
-        ConfigError: nothing of a kind, or more than :data:`MAX_VARIANTS` combinations.
+        ConfigError: nothing of a kind, more than :data:`MAX_VARIANTS` combinations, or no such
+            detector or option of one.
+        ModelError: no such model.
     """
     kinds = {"model": models, "detector": detectors, "thread count": threads, "source": sources}
     for kind, values in kinds.items():
@@ -123,6 +131,12 @@ def planned(
             f"These are {_shape(found)}; a sweep measures {MAX_VARIANTS} at most.",
             "Leave some out, or measure them in several runs.",
         )
+    for detector in detectors:
+        check_detector(detector)
+    names = [name for name, _ in map(split_query, detectors) if name not in DETECTORS]
+    for name in (*models, *names):
+        if name not in CATALOGUE:
+            find(name)
     return found
 
 

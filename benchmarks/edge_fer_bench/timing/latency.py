@@ -37,6 +37,11 @@ class StageTimes:
     max: float | None = None
     ci95: dict[str, Interval] | None = None
 
+    @property
+    def claimed_p99(self) -> float | None:
+        """``p99``, where there are frames enough to claim it."""
+        return self.p99 if self.n >= P99_FRAMES else None
+
     @classmethod
     def of(cls, values: Sequence[float] | NDArray[np.floating]) -> StageTimes:
         """Summarise milliseconds; percentiles interpolate linearly (numpy's default)."""
@@ -143,7 +148,13 @@ def bounded_by(run: Run, latency: Latency, source: Source, seconds: float) -> Bo
             f" {run.dropped:,} frames came and were not taken, because the one before was still "
             f"worked on ({_percent(run.dropped / (run.dropped + run.frames))} of those that came)."
         )
-    if run.stopped_by == "source_ended":
+    if run.stopped_by == "passes":
+        length = round(run.frames / run.passes)
+        often = "once" if run.passes == 1 else f"{run.passes} times"
+        words += f" The recording has {_frames(length)} and was gone through {often}."
+    elif source.kind == "recording" and run.stopped_by == "time":
+        words += f" The recording is longer than its first {_frames(run.frames)}, which were timed."
+    elif run.stopped_by == "source_ended":
         words += (
             f" The source ended after {run.frames} frames ({run.seconds:.1f} s of the "
             f"{seconds:g} s asked for); all that it had was measured."
@@ -158,6 +169,10 @@ def _shares(latency: Latency) -> dict[str, float]:
     sums = {s: t.n * t.mean for s, t in latency.stages.items() if t.mean is not None}
     whole = sums.pop("total")
     return {stage: spent / whole for stage, spent in sums.items()} if whole else dict(sums)
+
+
+def _frames(n: int) -> str:
+    return f"{n:,} frame" + ("" if n == 1 else "s")
 
 
 def _percent(share: float) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_fer.errors import DataError, DeviceError, EdgeFerError
 from edge_fer.pipeline import STAGES, Pipeline
 from edge_fer.types import Frame, Observation
+from edge_fer_bench.statistics.bootstrap import P99_FRAMES
 from edge_fer_bench.timing.source import Source
 
 __all__ = [
@@ -29,23 +30,23 @@ __all__ = [
     "warmed_up",
 ]
 
-P99_FRAMES = 400
-"""From 368 frames on a 95 % interval of the 99th percentile has an upper end whatever the times
-are distributed like: 1 - 0.99^368 is 0.975 (David and Nagaraja, Order Statistics, 7.1)."""
-
 _REPORT_NS = 500_000_000
-StoppedBy = Literal["time", "source_ended", "interrupted"]
+StoppedBy = Literal["time", "passes", "source_ended", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
     """The rules of a run; printed with its results.
 
+    A recording that ends before there is enough is gone through again, always to its end, so that
+    each of its pictures counts alike: until there are ``p99_frames`` or ``seconds`` are over,
+    whichever comes first, but not before ``min_frames``. One that is longer is cut.
+
     Attributes:
         seconds: how long frames are measured, at least.
         min_frames: how many frames are measured, at least, however long they take.
         p99_frames: measuring goes on until there are so many, but not beyond ``stretch`` times
-            ``seconds``.
+            ``seconds``; 0: there is no such number, only the time counts.
         stretch: see ``p99_frames``.
         window: frames per warm-up window.
         tolerance: warm-up ends when the median of a window is within this share of the one before.
@@ -65,6 +66,13 @@ class Protocol:
         if frames < self.min_frames or seconds < self.seconds:
             return True
         return frames < self.p99_frames and seconds < self.stretch * self.seconds
+
+    def wants_again(self, frames: int, seconds: float) -> bool:
+        """Whether a recording is gone through once more after so much."""
+        if frames < self.min_frames:
+            return True
+        reached = 0 < self.p99_frames <= frames
+        return seconds < self.seconds and not reached
 
     def to_json(self) -> dict[str, Any]:
         """For the report."""
@@ -132,9 +140,12 @@ class Run:
         warm_up: what came before.
         samples: every measured frame, in order.
         seconds: wall time from the start of the first to the end of the last.
-        stopped_by: why it ended.
+        stopped_by: why it ended; ``passes``: a recording was gone through often enough.
         best: the frame with the most faces, the largest among equals, and what was seen in it.
         dropped: frames of a live source that were not taken, None where nothing counts them.
+        passes: how often a recording was gone through to its end; 0 for one that was cut, and for
+            other sources.
+        reopening_s: of ``seconds``, what went into opening a recording again.
     """
 
     warm_up: WarmUp
@@ -143,6 +154,8 @@ class Run:
     stopped_by: StoppedBy
     best: tuple[Frame, Observation] | None
     dropped: int | None = None
+    passes: int = 0
+    reopening_s: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -151,8 +164,8 @@ class Run:
 
     @property
     def fps(self) -> float:
-        """Frames per second of wall time, the source's own time included."""
-        return self.frames / self.seconds
+        """Frames per second of wall time, the source's own time included, but not reopening it."""
+        return self.frames / max(1e-9, self.seconds - self.reopening_s)
 
 
 def measure(
@@ -194,9 +207,12 @@ def timed(
 ) -> Run:
     """Time frames, from where the source stands; arguments and errors as of :func:`measure`.
 
+    A recording goes round as :class:`Protocol` says. One that gives no frame in a pass, and any
+    other source that ends, ends the run.
+
     Args:
         pipeline: of which every step is one frame.
-        source: what it reads from.
+        source: what it reads from; a recording is opened again at its end.
         protocol: the rules.
         warm_up: what came before, for the report.
         clock: nanoseconds, monotonic.
@@ -206,13 +222,26 @@ def timed(
     best: tuple[Frame, Observation] | None = None
     stopped_by: StoppedBy = "time"
     dropped = source.dropped
+    passes = whole = reopening_ns = 0
+    rewound = False
     started = ended = reported = clock()
     try:
-        while protocol.wants_more(len(samples), (ended - started) / 1e9):
+        # A pass that was begun anew is not cut.
+        while passes or protocol.wants_more(len(samples), (ended - started) / 1e9):
             observation = pipeline.step()
             if observation is None:
-                stopped_by = "source_ended"
-                break
+                gave, whole = len(samples) > whole, len(samples)
+                if source.kind != "recording" or (rewound and not gave):
+                    stopped_by = "source_ended"
+                    break
+                passes += gave
+                opening = clock()
+                if gave and not protocol.wants_again(whole, (opening - started) / 1e9):
+                    stopped_by = "passes"
+                    break
+                rewound = source.rewind()
+                reopening_ns += clock() - opening
+                continue
             ended = clock()
             samples.add((ended - started) / 1e9, observation.timings_ms, len(observation.faces))
             if pipeline.frame is not None and _shows_more(observation, best):
@@ -225,7 +254,7 @@ def timed(
         if not len(samples):
             raise
     if not len(samples):
-        raise _nothing(source)
+        raise _nothing(source, warm_up)
     missed = source.dropped
     return Run(
         warm_up=warm_up or WarmUp(frames=0, seconds=0.0, steady=True),
@@ -234,6 +263,8 @@ def timed(
         stopped_by=stopped_by,
         best=best,
         dropped=None if missed is None or dropped is None else missed - dropped,
+        passes=passes,
+        reopening_s=reopening_ns / 1e9,
     )
 
 
@@ -285,7 +316,16 @@ def _shown(observation: Observation) -> tuple[int, float]:
     return len(faces), min((seen.face.box.area for seen in faces), default=0.0)
 
 
-def _nothing(source: Source) -> EdgeFerError:
+def _nothing(source: Source, warm_up: WarmUp | None = None) -> EdgeFerError:
+    if warm_up is not None and warm_up.frames:
+        words = f"{source.uri} ended after {warm_up.frames} frames, which warming up took."
+        if source.live:
+            return DeviceError(words, "Name a camera or stream that goes on.")
+        return DataError(
+            words,
+            "Name a source that gives more: a recording goes round, and synthetic without frames= "
+            "never ends.",
+        )
     if source.live:
         return DeviceError(
             f"{source.uri} gave no frame.", "Check that the camera is plugged in and not in use."

@@ -46,6 +46,7 @@ class Source:
         self.kind = kind_of(uri)
         self.size: tuple[int, int] | None = None
         self._open = open_camera
+        self._ahead: Frame | None = None
         self._camera = open_camera(uri) if camera is None else camera
 
     @property
@@ -72,6 +73,9 @@ class Source:
         return frame
 
     def _next(self) -> Frame | None:
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            return ahead
         for _ in range(_PATIENCE - 1):
             try:
                 return self._camera.read()
@@ -86,11 +90,21 @@ class Source:
             meter(box)
 
     def rewind(self) -> bool:
-        """Start a recording from its first frame again; False for sources that have none."""
+        """Start a recording from its first frame again, which is read at once.
+
+        Returns:
+            False for sources that have none.
+
+        Raises:
+            DataError: it cannot be opened or read any more.
+        """
         if self.kind != "recording":
             return False
         self._camera.close()
         self._camera = self._open(self.uri)
+        # A decoder starts with the first picture; of a short recording, gone through often, that
+        # would make the 99th percentile.
+        self._ahead = self._camera.read()
         return True
 
     def close(self) -> None:

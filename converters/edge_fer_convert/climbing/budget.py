@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from edge_fer.evaluation.drop import AccuracyDrop, Verdict
 
 __all__ = ["Budget", "Judgement", "judge"]
-
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +126,5 @@ def _measured(drop: AccuracyDrop) -> str:
 
 def _rows_to_decide(drop: AccuracyDrop, max_drop: float) -> int | None:
     """Rows at which the interval would no longer straddle the budget, were the drop as measured."""
-    gap = abs(drop.drop_points - max_drop) / 100
-    if gap == 0:
-        return None
-    mean = drop.drop_points / 100
-    variance = sum(drop.discordant) / drop.n - mean * mean
-    return max(drop.n + 1, ceil(_Z95 * _Z95 * variance / (gap * gap)))
+    rows = drop.rows_to_decide(max_drop)
+    return None if rows is None else max(drop.n + 1, rows)

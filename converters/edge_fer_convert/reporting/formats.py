@@ -53,7 +53,7 @@ class FormatRow:
         accuracy: fraction that is right.
         agreement: fraction that gets the same label as from ``float32``.
         drop_points: accuracy of ``float32`` less this one's, in points.
-        ci95_points: paired bootstrap interval of the drop.
+        ci95_points: score interval of the drop for paired rows (Tango 1998).
         mean_abs_dp: mean change of a probability against ``float32``.
         note: what it is good for.
     """
