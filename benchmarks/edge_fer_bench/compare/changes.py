@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from edge_fer_bench.compare.documents import Accuracy, Baseline, Times
 from edge_fer_bench.limits import MAX_DROP
+from edge_fer_bench.statistics.bootstrap import Interval
 from edge_fer_bench.statistics.ratio import (
     FLOOR,
-    Interval,
     Rule,
     Says,
     difference_interval,
