@@ -40,7 +40,7 @@ def test_two_models_and_two_detectors_beside_each_other() -> None:
         assert 0.5 < v.faces <= 1.0
         assert v.classify_ms is not None
         assert 0 < v.work_ms < v.mean_ms
-        assert v.p50_ms <= v.p99_ms
+        assert v.p99_ms is None  # a few blocks are too few frames for it
         assert v.share is not None
         assert not v.measured
     assert found.variants[0].ratio.median == 1.0
