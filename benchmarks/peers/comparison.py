@@ -17,7 +17,7 @@ from edge_fer.errors import DataError, EdgeFerError, ModelError
 from edge_fer.evaluation.data import LabelledFaces, Rows, labelled, read
 from edge_fer.evaluation.labels import SCHEMES
 from edge_fer_bench.machine.card import read_machine
-from edge_fer_bench.sweep.swept import Ratio
+from edge_fer_bench.statistics.rounds import Ratio
 from peers import vicksam
 from peers.asked import AskedEntrant
 from peers.entrant import Card, Entrant, Part

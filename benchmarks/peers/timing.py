@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.errors import EdgeFerError
-from edge_fer_bench.sweep.swept import Ratio
+from edge_fer_bench.statistics.rounds import Ratio
 from peers.entrant import PARTS, Entrant, Part
 
 __all__ = ["Lost", "core", "in_turns", "interleaved", "one_core", "ratio"]

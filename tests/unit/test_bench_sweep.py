@@ -16,9 +16,10 @@ from edge_fer.models import find, pulled
 from edge_fer.models.catalogue import CATALOGUE
 from edge_fer.types import Box, Expression, Face, Frame, Observation, ObservedFace
 from edge_fer_bench.drawing.section import Grid, Section, shown
+from edge_fer_bench.statistics.rounds import Ratio
 from edge_fer_bench.sweep.rounds import Block, Taken, take_turns
 from edge_fer_bench.sweep.sweep import Sweep, measure_sweep
-from edge_fer_bench.sweep.swept import MeasuredShare, Ratio, model_kb, swept
+from edge_fer_bench.sweep.swept import MeasuredShare, model_kb, swept
 from edge_fer_bench.sweep.tables import width_of
 from edge_fer_bench.sweep.variants import (
     MAX_VARIANTS,

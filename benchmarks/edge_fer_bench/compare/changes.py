@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edge_fer_bench.compare.documents import Accuracy, Baseline, Times
 from edge_fer_bench.limits import MAX_DROP
-from edge_fer_bench.statistics.bootstrap import Interval
+from edge_fer_bench.statistics.bootstrap import Z95, Interval
 from edge_fer_bench.statistics.ratio import (
     FLOOR,
     Rule,
@@ -30,7 +30,6 @@ _MEDIAN = Rule(bare=(1 + FLOOR) ** 2 - 1)
 _LOOSE = Rule()
 _MEMORY = Rule(bare=FLOOR)
 _EXACT = Rule(floor=0.0, bare=0.0)
-_Z95 = 1.959964
 
 _WORDS: dict[Unit, tuple[str, str]] = {
     "ms": ("slower", "faster"),
@@ -290,5 +289,5 @@ def shifts(now: Baseline, before: Baseline) -> tuple[Shift, ...]:
 def _share95(accuracy: Accuracy) -> Interval:
     """Of an accuracy in per cent, as a binomial share (normal approximation)."""
     share = accuracy.quantised.accuracy
-    half = 100 * _Z95 * sqrt(share * (1 - share) / accuracy.n)
+    half = 100 * Z95 * sqrt(share * (1 - share) / accuracy.n)
     return 100 * share - half, 100 * share + half

@@ -19,6 +19,8 @@ __all__ = [
     "Row",
     "Section",
     "Tone",
+    "counted",
+    "percent",
     "points",
     "shown",
 ]
@@ -135,3 +137,13 @@ def points(value: float, digits: int = 2) -> str:
     """A number with a real minus sign, and no minus before zero."""
     text = f"{value:.{digits}f}"
     return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
+
+
+def percent(share: float) -> str:
+    """A fraction as whole per cent: ``12 %``."""
+    return f"{100 * share:.0f} %"
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{n} {noun}" + ("" if n == 1 else "s")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_fer import __version__
+from edge_fer_bench.machine.sysfs import text
 
 __all__ = ["Machine", "MachineKind", "read_machine", "software"]
 
@@ -80,18 +81,18 @@ def read_machine(root: Path = Path("/"), architecture: str = platform.machine())
         root: where ``proc``, ``sys`` and ``etc`` lie.
         architecture: of the running kernel, as ``uname -m``.
     """
-    cpuinfo = _read(root / "proc/cpuinfo") or ""
-    model = _read(root / "proc/device-tree/model")
+    cpuinfo = text(root / "proc/cpuinfo") or ""
+    model = text(root / "proc/device-tree/model")
     kind = _kind(root, cpuinfo, model, architecture)
-    frequency = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
-    memory = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo") or "", re.M)
+    frequency = text(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+    memory = re.search(r"^MemTotal:\s+(\d+) kB", text(root / "proc/meminfo") or "", re.M)
     return Machine(
         kind=kind,
         name=model or f"{architecture} {'virtual machine' if kind == 'virtual' else 'computer'}",
         architecture=architecture,
         cpu=_cpu(cpuinfo),
         cores=len(os.sched_getaffinity(0)),
-        governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
         max_mhz=int(frequency) / 1000 if frequency and frequency.isdigit() else None,
         memory_mb=int(memory[1]) * 1024 / 1e6 if memory else None,
         system=_system(root),
@@ -128,7 +129,7 @@ def _kind(root: Path, cpuinfo: str, model: str | None, architecture: str) -> Mac
         # Only the Pi's own firmware writes this; QEMU's raspi machines carry just the name.
         firmware = root / "proc/device-tree/system/linux,revision"
         return "raspberry_pi" if firmware.exists() else "emulated"
-    vendor = _read(root / "sys/class/dmi/id/sys_vendor") or ""
+    vendor = text(root / "sys/class/dmi/id/sys_vendor") or ""
     if model or "QEMU" in vendor or re.search(r"^flags\s*:.*\bhypervisor\b", cpuinfo, re.M):
         return "emulated" if model else "virtual"
     return "computer"
@@ -144,16 +145,9 @@ def _cpu(cpuinfo: str) -> str | None:
 
 
 def _system(root: Path) -> str:
-    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release") or "", re.M)
+    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', text(root / "etc/os-release") or "", re.M)
     kernel = f"{platform.system()} {platform.release()}"
     return f"{release[1]}, {kernel}" if release else kernel
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").replace("\0", "").strip() or None
-    except OSError:
-        return None
 
 
 def _version(package: str) -> str | None:

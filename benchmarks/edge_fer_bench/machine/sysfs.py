@@ -15,8 +15,8 @@ def number(path: Path) -> int | None:
 
 
 def text(path: Path) -> str | None:
-    """Without the spaces around it; None where it cannot be read."""
+    """Without the spaces around it, and the NUL of device trees; None where it cannot be read."""
     try:
-        return path.read_text(errors="replace").strip()
+        return path.read_text(errors="replace").replace("\0", "").strip()
     except OSError:
         return None

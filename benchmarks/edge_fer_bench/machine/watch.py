@@ -28,7 +28,7 @@ from typing import Protocol
 from edge_fer.machine import Reading, Thermometer, read_thermal, rss_mb, vcgencmd
 from edge_fer_bench.machine.meters import Found, Meter, find_meter
 from edge_fer_bench.machine.state import MachineState, Sample
-from edge_fer_bench.machine.sysfs import number
+from edge_fer_bench.machine.sysfs import number, text
 
 __all__ = ["Firmware", "Probe", "Watch"]
 
@@ -88,7 +88,7 @@ class Probe:
     @property
     def governor(self) -> str | None:
         """Of the first core's frequency."""
-        return _read(self._root / _CPU / "cpu0/cpufreq/scaling_governor").strip() or None
+        return text(self._root / _CPU / "cpu0/cpufreq/scaling_governor") or None
 
     @property
     def mhz_source(self) -> str | None:
@@ -138,7 +138,7 @@ class Probe:
             said = [number(path) for path in self._clocks]
             return max((khz / 1000 for khz in said if khz is not None), default=None)
         shown = re.findall(
-            r"^cpu MHz\s*:\s*(\d+(?:\.\d+)?)", _read(self._root / "proc/cpuinfo"), re.M
+            r"^cpu MHz\s*:\s*(\d+(?:\.\d+)?)", text(self._root / "proc/cpuinfo") or "", re.M
         )
         return max(map(float, shown), default=None)
 
@@ -146,7 +146,7 @@ class Probe:
         """The first eight counters of each processor that counts."""
         listed = {
             int(number): [int(ticks) for ticks in counters.split()[:8]]
-            for number, counters in _PROCESSOR.findall(_read(self._root / "proc/stat"))
+            for number, counters in _PROCESSOR.findall(text(self._root / "proc/stat") or "")
         }
         # A container may number them otherwise; then all that it lists are its own.
         counting = self._cpus if self._cpus <= listed.keys() else listed.keys()
@@ -296,10 +296,3 @@ def _question(meter: Meter | None) -> tuple[str, ...]:
 
 def _shifted(sample: Sample, zero_s: float) -> Sample:
     return replace(sample, at_s=sample.at_s - zero_s)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

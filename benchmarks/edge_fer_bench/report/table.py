@@ -13,7 +13,7 @@ from rich.text import Text
 
 from edge_fer.evaluation.metrics import MIN_CLASS_ROWS
 from edge_fer_bench.accuracy.measured import MeasuredAccuracy
-from edge_fer_bench.drawing.section import Grid, points, shown
+from edge_fer_bench.drawing.section import Grid, counted, points, shown
 from edge_fer_bench.report.report import BenchmarkReport
 from edge_fer_bench.report.verdict import judge, p_value, recorded_words
 
@@ -180,7 +180,7 @@ def _facts(report: BenchmarkReport) -> list[RenderableType]:
         if report.accuracy is not None
     ]
     where = [
-        ("machine", f"{machine.cpu or machine.name}, {_count(machine.cores, 'core')}"),
+        ("machine", f"{machine.cpu or machine.name}, {counted(machine.cores, 'core')}"),
         ("", machine.words if machine.is_pi else Text(machine.words, style="yellow")),
         ("software", _software(report)),
     ]
@@ -198,7 +198,7 @@ def _facts(report: BenchmarkReport) -> list[RenderableType]:
 
 def _software(report: BenchmarkReport) -> str:
     used = report.software
-    opencv = f"OpenCV {used['opencv']} ({_count(used['opencv_threads'], 'thread')})"
+    opencv = f"OpenCV {used['opencv']} ({counted(used['opencv_threads'], 'thread')})"
     return f"{report.model.backend}; {opencv}; Python {used['python']}"
 
 
@@ -216,7 +216,3 @@ def _table(title: str, details: str) -> Table:
         padding=(0, 1, 0, 0),
         expand=True,
     )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("" if n == 1 else "s")

@@ -15,6 +15,7 @@ from time import perf_counter_ns
 
 import numpy as np
 
+from edge_fer_bench.machine.sysfs import text
 from edge_fer_bench.roofline.turns import in_turns
 
 __all__ = ["buffer_bytes", "copy_rate"]
@@ -33,11 +34,11 @@ def buffer_bytes(root: Path = Path("/")) -> int:
         root: where ``proc`` and ``sys`` lie.
     """
     caches = (root / "sys/devices/system/cpu/cpu0/cache").glob("index*/size")
-    sizes = [re.fullmatch(r"(\d+)([KM])", _read(cache).strip()) for cache in caches]
+    sizes = [re.fullmatch(r"(\d+)([KM])", text(cache) or "") for cache in caches]
     units = {"K": 1 << 10, "M": _MIB}
     largest = max((int(size[1]) * units[size[2]] for size in sizes if size), default=0)
     wanted = min(max(2 * largest, _LEAST), _MOST)
-    free = re.search(r"^MemAvailable:\s+(\d+) kB", _read(root / "proc/meminfo"), re.M)
+    free = re.search(r"^MemAvailable:\s+(\d+) kB", text(root / "proc/meminfo") or "", re.M)
     return min(wanted, int(free[1]) * 1024 // 8) if free else wanted
 
 
@@ -71,10 +72,3 @@ def copy_rate(
 
         (timed,) = in_turns([copy], seconds=seconds, clock=clock)
     return 2 * size / max(1.0, timed.min_ns)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -18,7 +18,7 @@ from typing import Any
 from edge_fer.backends import open_backend
 from edge_fer.loaded import LoadedModel
 from edge_fer.pipeline import Pipeline
-from edge_fer_bench.drawing.section import Column, Figure, Grid, Row
+from edge_fer_bench.drawing.section import Column, Figure, Grid, Row, percent
 from edge_fer_bench.roofline.networks import Network, detectors, networks, typical_input
 from edge_fer_bench.roofline.peak import OpenBackend, Peak, brief, measure_peak
 from edge_fer_bench.roofline.roof_chart import Reached, roof_chart
@@ -168,7 +168,7 @@ class Roofline:
         share = self.share(net)
         if share is None:
             return f"{net.name} {self._no_share(net)}."
-        words = f"{net.name} reaches {_percent(share)} of the int8 peak"
+        words = f"{net.name} reaches {percent(share)} of the int8 peak"
         if share >= 1:
             return f"{words}: the layers that it was measured with do not show all of it."
         return f"{words}; {self._bound(net, share)}."
@@ -208,7 +208,7 @@ class Roofline:
             by_memory = min(1.0, net.intensity / ridge)
             words = f"at {brief(net.intensity)} MAC per byte "
             if by_memory < 1:
-                words += f"memory would allow {_percent(by_memory)} if no cache held anything; "
+                words += f"memory would allow {percent(by_memory)} if no cache held anything; "
             else:
                 words += "memory is not its bound; "
         allowed = self.allowed(net) or 1.0
@@ -217,11 +217,11 @@ class Roofline:
         if share >= _NEAR * by_memory:
             return f"{words}that may be its bound"
         slower, rest = share * (1 / allowed - 1), max(0.0, 1 - share / allowed)
-        lost = f"{_percent(rest)} {{}}to small or narrow layers and to what multiplies nothing"
+        lost = f"{percent(rest)} {{}}to small or narrow layers and to what multiplies nothing"
         if not net.depthwise_macs:
             return f"{words}of its time about {lost.format('goes ')}"
         words += (
-            f"of its time about {_percent(slower)} would go to what depthwise layers take more, if "
+            f"of its time about {percent(slower)} would go to what depthwise layers take more, if "
             "they ran at the measured depthwise rate"
         )
         return f"{words}, and {lost.format('then ')}"
@@ -276,7 +276,3 @@ def measure_roofline(
             if not isinstance(part, LoadedModel)
         ),
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

@@ -16,7 +16,7 @@ from math import ceil, log, log10, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST", "P99_FRAMES", "Interval", "intervals"]
+__all__ = ["LEAST", "P99_FRAMES", "Z95", "Interval", "intervals"]
 
 Floats = NDArray[np.floating]
 Interval = tuple[float, float]
@@ -35,7 +35,8 @@ _BATCH = 10  # frames from one search of the whole frame to the next: shorter pa
 _LEAST_BLOCKS = 5
 _SECTIONS = 30
 _LONG = _SECTIONS * P99_FRAMES  # from so many on each section has its own 99th percentile
-_Z95 = 1.959964
+Z95 = 1.959964
+"""97.5 % point of the normal distribution."""
 _NOTHING = 1e-9
 _TAIL = 0.8  # what lies above this share of the values tells how the tail goes on
 
@@ -105,7 +106,7 @@ def _sectioned(values: Floats, percentiles: Sequence[int], figures: Floats) -> F
     sections = values[: len(values) // _SECTIONS * _SECTIONS].reshape(_SECTIONS, -1)
     each = np.vstack([sections.mean(axis=1), np.percentile(sections, percentiles, axis=1)])
     off = np.sqrt(((each - figures[:, None]) ** 2).sum(axis=1) / (_SECTIONS - 1) / _SECTIONS)
-    half = _Z95 * _students(_SECTIONS - 1) * off
+    half = Z95 * _students(_SECTIONS - 1) * off
     return np.stack([figures - half, figures + half], axis=1)
 
 
@@ -175,5 +176,5 @@ def _by_tail(drawn: Floats, shares: Sequence[float]) -> list[float]:
 
 def _students(freedom: float) -> float:
     """Student's 97.5 % point over the normal one (Abramowitz and Stegun 26.7.5, two terms)."""
-    freedom, square = max(1.0, freedom), _Z95**2
+    freedom, square = max(1.0, freedom), Z95**2
     return 1 + (square + 1) / (4 * freedom) + (5 * square**2 + 16 * square + 3) / (96 * freedom**2)

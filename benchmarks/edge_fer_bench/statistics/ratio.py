@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp, hypot, log
 from typing import Literal
 
-from edge_fer_bench.statistics.bootstrap import Interval
+from edge_fer_bench.statistics.bootstrap import Z95, Interval
 
 __all__ = [
     "FLOOR",
@@ -28,7 +28,6 @@ METHOD = (
     "2003;326:219). A change is called only where all of it lies beyond 10 %, because two runs of "
     "the same may differ by that."
 )
-_Z95 = 1.959964
 
 
 def ratio_interval(
@@ -48,8 +47,8 @@ def ratio_interval(
     """
     if now95 is None or before95 is None or min(now95[0], before95[0]) <= 0:
         return None
-    errors = (log(high / low) / (2 * _Z95) for low, high in (now95, before95))
-    half = _Z95 * hypot(*errors)
+    errors = (log(high / low) / (2 * Z95) for low, high in (now95, before95))
+    half = Z95 * hypot(*errors)
     middle = log(now / before)
     return exp(middle - half), exp(middle + half)
 

@@ -14,10 +14,11 @@ from edge_fer.pipeline import Pipeline
 from edge_fer.uri import redacted
 from edge_fer_bench.drawing.section import Figure, Grid
 from edge_fer_bench.statistics.ratio import Rule, tell
+from edge_fer_bench.statistics.rounds import Ratio
 from edge_fer_bench.sweep.pareto import Point, pareto_front, pareto_picture
 from edge_fer_bench.sweep.rounds import Skipped, take_turns
 from edge_fer_bench.sweep.scaling import Cost, Fit, fits, line_chart
-from edge_fer_bench.sweep.swept import MeasuredShare, Ratio, Swept, swept
+from edge_fer_bench.sweep.swept import MeasuredShare, Swept, swept
 from edge_fer_bench.sweep.tables import WITHOUT_CAPTURE, scaling_grids, variant_grids
 from edge_fer_bench.sweep.variants import Names, announced, planned
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,11 @@ from edge_fer.detectors.haar import CASCADES
 from edge_fer.models import find, load, shipped
 from edge_fer.uri import redacted, split_query
 from edge_fer_bench.statistics.bootstrap import P99_FRAMES
+from edge_fer_bench.statistics.rounds import Ratio
 from edge_fer_bench.sweep.rounds import Block, Taken
 from edge_fer_bench.sweep.variants import Variant
 
-__all__ = ["MeasuredShare", "Ratio", "Swept", "model_kb", "swept"]
-
-_TAIL = 0.025
+__all__ = ["MeasuredShare", "Swept", "model_kb", "swept"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,36 +31,6 @@ class MeasuredShare:
     share: float
     n: int
     split: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """A time over another's.
-
-    Attributes:
-        median: of the rounds.
-        low, high: their quartiles.
-        ci95: interval of the median, from the order of the rounds alone (Conover, Practical
-            Nonparametric Statistics, 3.2: at least 95 %); None with fewer than six rounds.
-    """
-
-    median: float
-    low: float
-    high: float
-    ci95: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, own: Sequence[float], other: Sequence[float]) -> Ratio:
-        """From one time per round each, in the same order."""
-        ratios = np.sort(np.asarray(own) / np.asarray(other))
-        low, median, high = (float(q) for q in np.percentile(ratios, [25, 50, 75]))
-        n, outside, tail = len(ratios), 0, 0.5 ** len(ratios)
-        # So many of the smallest and of the largest leave at most 2.5 % on either side.
-        while tail <= _TAIL:
-            outside += 1
-            tail += math.comb(n, outside) * 0.5**n
-        ends = (float(ratios[outside - 1]), float(ratios[n - outside])) if outside else None
-        return cls(median=median, low=low, high=high, ci95=ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

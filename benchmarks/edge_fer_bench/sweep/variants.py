@@ -14,6 +14,7 @@ from edge_fer.errors import ConfigError
 from edge_fer.models import find
 from edge_fer.models.catalogue import CATALOGUE
 from edge_fer.uri import redacted, split_query
+from edge_fer_bench.drawing.section import counted
 
 __all__ = [
     "MAX_VARIANTS",
@@ -55,7 +56,7 @@ class Variant:
     def name(self) -> str:
         """All four, for people."""
         return (
-            f"{self.model}, {self.detector}, {_counted(self.threads, 'thread')}, "
+            f"{self.model}, {self.detector}, {counted(self.threads, 'thread')}, "
             f"{redacted(self.source)}"
         )
 
@@ -176,7 +177,7 @@ class Names:
         """What sets a variant apart, on one line, without the field ``but``."""
         fields = [f for f in self.varying if f != but] or ["model"]
         return ", ".join(
-            _counted(variant.threads, "thread") if f == "threads" else self.cell(variant, f)
+            counted(variant.threads, "thread") if f == "threads" else self.cell(variant, f)
             for f in fields
         )
 
@@ -188,8 +189,8 @@ def _shape(variants: Sequence[Variant]) -> str:
         (len({v.threads for v in variants}), "thread count"),
         (len({v.source for v in variants}), "source"),
     ]
-    words = " x ".join(_counted(n, noun) for n, noun in counts)
-    return f"{_counted(len(variants), 'variant')} ({words})"
+    words = " x ".join(counted(n, noun) for n, noun in counts)
+    return f"{counted(len(variants), 'variant')} ({words})"
 
 
 def _shortened(values: Sequence[str], how: Callable[[str], str]) -> dict[str, str]:
@@ -214,7 +215,3 @@ def _source(uri: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}\u2026"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}" + ("" if n == 1 else "s")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_fer.pipeline import STAGES
+from edge_fer_bench.drawing.section import percent
 from edge_fer_bench.statistics.bootstrap import Interval, intervals
 from edge_fer_bench.timing.protocol import P99_FRAMES, Run
 from edge_fer_bench.timing.source import Source
@@ -133,20 +134,18 @@ def bounded_by(run: Run, latency: Latency, source: Source, seconds: float) -> Bo
     if source.live and shares.get("capture", 0.0) > 0.5:
         by = "source"
         words = (
-            f"The source: {_percent(shares['capture'])} of the time went into waiting for the "
+            f"The source: {percent(shares['capture'])} of the time went into waiting for the "
             "next picture, so a faster machine would give no more frames."
         )
     else:
         subject = "Writing" if by == "sink" else "Computing"
-        words = (
-            f"{subject}: {_WORDS[stage]} takes {_percent(shares[stage])} of the time of a frame."
-        )
+        words = f"{subject}: {_WORDS[stage]} takes {percent(shares[stage])} of the time of a frame."
         if "capture" in shares:
-            words += f" {_CAPTURE[source.kind].format(_percent(shares['capture']))}"
+            words += f" {_CAPTURE[source.kind].format(percent(shares['capture']))}"
     if run.dropped:
         words += (
             f" {run.dropped:,} frames came and were not taken, because the one before was still "
-            f"worked on ({_percent(run.dropped / (run.dropped + run.frames))} of those that came)."
+            f"worked on ({percent(run.dropped / (run.dropped + run.frames))} of those that came)."
         )
     if run.stopped_by == "passes":
         length = round(run.frames / run.passes)
@@ -173,10 +172,6 @@ def _shares(latency: Latency) -> dict[str, float]:
 
 def _frames(n: int) -> str:
     return f"{n:,} frame" + ("" if n == 1 else "s")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 _WORDS = {
