@@ -40,9 +40,7 @@ _BENCHMARK = (sys.executable, "-c", "from edge_fer.cli import main; main()", "be
 def opened(settings: Settings) -> tuple[Pipeline, Source]:
     """The pipeline of ``edge-fer run``."""
     pipeline = build(settings)
-    source = Source(settings.source, open_camera, pipeline.camera)
-    pipeline.camera = source
-    return pipeline, source
+    return pipeline, Source.of(pipeline, settings.source, open_camera)
 
 
 class Ready:

@@ -182,10 +182,8 @@ def _opened(
 ) -> Iterator[tuple[Pipeline, Source]]:
     """The pipeline of ``edge-fer run``, and its source, which can be wound back."""
     pipeline = build(settings, Surroundings(say=on_skip))
-    source = Source(settings.source, open_camera, pipeline.camera)
-    pipeline.camera = source
     try:
-        yield pipeline, source
+        yield pipeline, Source.of(pipeline, settings.source, open_camera)
     finally:
         pipeline.close()
 

@@ -251,8 +251,7 @@ class _Entrant:
     def _open(self, frames: int) -> tuple[Pipeline, Source]:
         """A pipeline that has taken so many frames."""
         pipeline = self._opened(self._settings)
-        source = Source(self._settings.source, self._cameras, pipeline.camera)
-        pipeline.camera = source
+        source = Source.of(pipeline, self._settings.source, self._cameras)
         self._running = pipeline, source
         self._take(self._running, frames - _BLOCK)
         self.frame_s = self._take(self._running, _BLOCK).seconds / _BLOCK

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
 from edge_fer.errors import CameraAway
+from edge_fer.pipeline import Pipeline
 from edge_fer.types import Box, Camera, Frame
 
 __all__ = ["Source", "SourceKind", "kind_of"]
@@ -48,6 +49,19 @@ class Source:
         self._open = open_camera
         self._ahead: Frame | None = None
         self._camera = open_camera(uri) if camera is None else camera
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, uri: str, open_camera: Callable[[str], Camera]) -> Self:
+        """Takes the place of a pipeline's camera, which it reads on from.
+
+        Args:
+            pipeline: with a camera that is open.
+            uri: what the user called the source.
+            open_camera: opens it anew; may raise.
+        """
+        source = cls(uri, open_camera, pipeline.camera)
+        pipeline.camera = source
+        return source
 
     @property
     def live(self) -> bool:
