@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from importlib.metadata import entry_points
@@ -26,6 +27,8 @@ __all__ = ["build_app", "main"]
 
 # Typer catches Ctrl-C itself and returns the shell's code for it.
 _TYPER_INTERRUPTED = 130
+# Long enough to be out of a destructor, too short to be noticed.
+_AGAIN_S = 0.02
 
 
 def _version(wanted: bool) -> None:
@@ -87,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.default_int_handler(number, frame)
 
     signal.signal(signal.SIGTERM, terminate)
+    sys.unraisablehook = _unraisable
     serves = words[:1] == ["run"]
     if serves:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -99,6 +103,19 @@ def main(arguments: list[str] | None = None) -> None:
         # Nobody reads stdout, or its disk is full: said already, not to be said at exit again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    """A Ctrl-C that came while Python ran a destructor or callback is lost there: say it again."""
+    if found.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(found)
+        return
+    # From a thread, because within this hook it would be lost, too; as a real signal, because that
+    # alone ends a wait.
+    main_thread = threading.main_thread().ident or 0
+    again = threading.Timer(_AGAIN_S, signal.pthread_kill, (main_thread, signal.SIGINT))
+    again.daemon = True
+    again.start()
 
 
 def _exit_code(words: list[str]) -> int:  # noqa: PLR0911

@@ -305,6 +305,24 @@ def test_a_fault_of_ours_is_exit_70_and_says_so() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_ctrl_c_within_a_destructor_is_not_lost() -> None:
+    # Python swallows what a destructor raises; the interpreters of models have one.
+    code = (
+        "import os, signal, time\n"
+        "import edge_fer.cli.predict as p\n"
+        "from edge_fer import cli\n"
+        "class Held:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(0)\n"
+        "def predict(json: bool = False) -> None:\n"
+        "    held = Held(); del held; time.sleep(30)\n"
+        "p.predict = predict\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "cli.main(['predict'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (7, "edge-fer: Stopped.\n")
+
+
 # evaluate and models
 
 
