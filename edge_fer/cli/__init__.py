@@ -70,9 +70,11 @@ def build_app() -> typer.Typer:
         "evaluate": evaluate,
     }
     joined = {p.name: p.load() for p in entry_points(group="edge_fer.commands")}
-    for name, command in sorted({**joined, **own}.items()):
-        app.command(name)(command)
-    app.add_typer(models, name="models")
+    for name, command in sorted({**joined, **own, "models": models}.items()):
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 
@@ -89,20 +91,30 @@ def main(arguments: list[str] | None = None) -> None:
         terminated.append(number)
         signal.default_int_handler(number, frame)
 
-    signal.signal(signal.SIGTERM, terminate)
-    sys.unraisablehook = _unraisable
     serves = words[:1] == ["run"]
-    if serves:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    code = _exit_code(words)
+    try:
+        signal.signal(signal.SIGTERM, terminate)
+        sys.unraisablehook = _unraisable
+        if serves:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        code = _exit_code(words)
+        _flush()
+    except KeyboardInterrupt:  # in the few lines around what is guarded within
+        code = _fail(Interrupted("Stopped."), words)
+    # Nothing is left to stop; a late signal must not make another code of this one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     if serves and terminated:
         code = 0
+    sys.exit(code)
+
+
+def _flush() -> None:
     try:
         sys.stdout.flush()
     except OSError:
         # Nobody reads stdout, or its disk is full: said already, not to be said at exit again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(code)
 
 
 def _unraisable(found: sys.UnraisableHookArgs) -> None:
