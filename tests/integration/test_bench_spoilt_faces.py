@@ -45,6 +45,7 @@ def evaluate(data: Path) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_its_figures_are_those_of_evaluate(few: Path, rows: LabelledFaces) -> None:
     assert len(rows) >= ROWS
     int8, reference = (open_classifier(f"expression-nano{kind}") for kind in ("", ".float"))

@@ -342,6 +342,7 @@ def real(
     return report
 
 
+@pytest.mark.slow
 def test_the_shipped_model_comes_out_again(real: dict[str, Any], fer2013: Path) -> None:
     compared = real["comparison"]
     assert compared["same_labels"]

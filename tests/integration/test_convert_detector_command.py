@@ -265,6 +265,7 @@ def converted(keras: Path, made: Path, out: Path, size: str | None) -> dict[str,
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_one_set_of_weights_serves_two_sizes(keras: Path, made: Path, out: Path) -> None:
     weights = []
     for size, grid in ((None, [12, 16]), ("96x64", [8, 12])):

@@ -99,6 +99,7 @@ def accuracy(document: dict[str, Any], scheme: str, name: str) -> float:
     return float(scores[-1]["accuracy"])
 
 
+@pytest.mark.slow
 def test_the_published_file_is_as_good_as_its_author_says(document: dict[str, Any]) -> None:
     # 88 % on all rows; a wrong label order or input range would leave less than half.
     assert accuracy(document, "ferplus8", NAME) > 0.8

@@ -28,6 +28,7 @@ def soak(folder: Path, *options: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_nothing_is_dropped_and_nothing_stays_open(tmp_path: Path) -> None:
     found = soak(tmp_path, "--frames", "1500", "--block", "1")
     blocks = found["blocks"]

@@ -69,6 +69,7 @@ def whole(desk: Path) -> dict[str, Any]:
     return train(desk, "--data", "rows.npz", *SMALL, "--epochs", 2, "-o", "whole.keras")
 
 
+@pytest.mark.slow
 def test_the_csv_files_teach_what_the_npz_does(desk: Path, whole: dict[str, Any]) -> None:
     words = ("--data", "fer2013.csv", "--ferplus", "fer2013new.csv")
     other = train(desk, *words, *SMALL, "--epochs", 2, "-o", "csv.keras")
@@ -76,6 +77,7 @@ def test_the_csv_files_teach_what_the_npz_does(desk: Path, whole: dict[str, Any]
     assert losses(other) == pytest.approx(losses(whole), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_epochs_and_the_same_command_goes_on(
     desk: Path, whole: dict[str, Any]
 ) -> None:
@@ -95,6 +97,7 @@ def test_ctrl_c_keeps_the_epochs_and_the_same_command_goes_on(
     assert losses(resumed) == pytest.approx(losses(whole), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_learns_from_folds_and_from_an_earlier_one(
     desk: Path, whole: dict[str, Any]
 ) -> None:

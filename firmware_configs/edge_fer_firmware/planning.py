@@ -1,0 +1,113 @@
+"""From loaded settings to a plan: models and wheels are looked up, and weak choices refused."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from edge_fer import __version__
+from edge_fer.detectors import DETECTORS
+from edge_fer.errors import ConfigError, ModelError
+from edge_fer.models import find, load, shipped
+from edge_fer_firmware.facts import System, board, system
+from edge_fer_firmware.judging import judge
+from edge_fer_firmware.loading import Loaded
+from edge_fer_firmware.plan import Model, Plan, models_folder
+from edge_fer_firmware.settings import CardSettings
+
+__all__ = ["extras", "make_plan", "uses_picamera"]
+
+
+def make_plan(loaded: Loaded, wheels: Path | None = None) -> Plan:
+    """Everything that a card is rendered from.
+
+    Args:
+        loaded: the settings.
+        wheels: a folder that ``edge-fer provision wheels`` filled; None: the card brings none.
+
+    Raises:
+        ConfigError: a weak choice that was not said twice, wheels that the image cannot use.
+        ModelError: a model that is not there, damaged or has no contract.
+    """
+    settings = loaded.settings
+    for found in judge(settings):
+        if found.state == "problem":
+            raise ConfigError(found.message, found.remedy)
+    run, models = _models(settings, loaded.folder)
+    facts = system(settings.system)
+    return Plan(
+        settings=settings.model_copy(update={"run": run}),
+        board=board(settings.board),
+        system=facts,
+        version=__version__,
+        models=models,
+        credentials=loaded.credentials,
+        wheels=() if wheels is None else _wheels(wheels, facts, settings),
+    )
+
+
+def extras(settings: CardSettings) -> tuple[str, ...]:
+    """What of edge-fer the card's sinks need beyond the device set."""
+    sinks = settings.run.get("sinks", ())
+    return ("mqtt",) if any(str(sink).startswith("mqtt") for sink in sinks) else ()
+
+
+def uses_picamera(settings: CardSettings) -> bool:
+    """Whether the system's own picamera2 is imported beside the wheels."""
+    return str(settings.run["source"]).startswith("picamera2")
+
+
+def _models(settings: CardSettings, folder: Path) -> tuple[dict[str, Any], tuple[Model, ...]]:
+    """``[run]`` as the device reads it, and the files that it then needs."""
+    run, models = dict(settings.run), []
+    for key in ("model", "detector"):
+        name, mark, query = str(run.get(key, "")).partition("?")
+        if not name or name in shipped() or (key == "detector" and name == "haar"):
+            continue
+        path = folder / name if (folder / name).is_file() else find(name)
+        if path.suffix == ".tflite":
+            load(str(path))  # its hash and its contract
+        elif name not in DETECTORS:
+            raise ModelError(f"{path} is no model that edge-fer runs.", "Name a .tflite file.")
+        found = path.resolve()
+        models += [_file(found), *map(_file, _companions(found))]
+        # A pulled model keeps its name: the device looks it up in the same folder.
+        if name.endswith(".tflite"):
+            run[key] = f"{models_folder(settings)}/{found.name}{mark}{query}"
+    unique = {model.name: model for model in models}
+    return run, tuple(unique.values())
+
+
+def _companions(path: Path) -> list[Path]:
+    """What was compiled for an Edge TPU stands beside its model."""
+    beside = path.with_name(f"{path.stem}.edgetpu.tflite")
+    return [beside] if beside.is_file() else []
+
+
+def _file(path: Path) -> Model:
+    content = path.read_bytes()
+    return Model(name=path.name, content=content, sha256=sha256(content).hexdigest())
+
+
+def _wheels(folder: Path, facts: System, settings: CardSettings) -> tuple[Path, ...]:
+    from edge_fer_firmware.wheel_folder import offer
+
+    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
+    remedy = f"edge-fer provision wheels --system {facts.name} -o {folder}"
+    if not wheels:
+        raise ConfigError(f"{folder} holds no wheels.", remedy)
+    offered = offer(
+        wheels,
+        python=facts.python,
+        glibc=facts.glibc,
+        extras=extras(settings),
+        version=__version__,
+        constraints=facts.constraints if uses_picamera(settings) else (),
+    )
+    if offered.missing:
+        raise ConfigError(
+            f"The wheels in {folder} do not do for {facts.title}: {' '.join(offered.missing)}",
+            remedy,
+        )
+    return tuple(offered.wheels)
