@@ -16,7 +16,7 @@ demo: $(DEVICE)/ready
 	@echo "Wrote demo/report.html and demo/annotated.png"
 
 test: $(BUILD)/ready
-	$(BUILD)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BUILD)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 lint: $(BUILD)/ready
 	$(BUILD)/bin/ruff format --check .
@@ -51,7 +51,7 @@ $(DEVICE)/ready: pyproject.toml | python
 
 $(BUILD)/ready: pyproject.toml | python
 	$(PYTHON) -m venv --clear $(BUILD)
-	$(BUILD)/bin/python -m pip install --quiet -e '.[convert,dev,mqtt]'
+	$(BUILD)/bin/python -m pip install --quiet -e '.[convert,dev,mqtt,provision]'
 	@touch $@
 
 $(LEGACY)/ready: pyproject.toml firmware_configs/constraints-tflite-runtime.txt | python
