@@ -9,7 +9,7 @@ LEGACY := .venv-legacy-$(VERSION)
 SECONDS ?= 8
 PYTEST ?= -m "not slow"
 
-.PHONY: demo test lint legacy oldest clean python
+.PHONY: demo test lint legacy oldest lab-arm lab-device lab-boot clean python
 
 demo: $(DEVICE)/ready
 	@$(DEVICE)/bin/edge-fer benchmark --seconds $(SECONDS) --report demo
@@ -39,6 +39,11 @@ oldest: $(OLDEST)/ready
 	$(OLDEST)/bin/python -m pytest tests/contract tests/integration/test_cli.py tests/unit \
 	  --ignore-glob='*convert*' --ignore-glob='*train*' --ignore-glob='*mean_faces*' --ignore-glob='*peers*' \
 	  --ignore=tests/unit/test_house.py
+
+# Emulated machines: tests/lab/README.md. Each installs what it needs (root, Debian) and says how long it takes.
+lab-arm lab-device lab-boot: lab-%: $(BUILD)/ready
+	bash tests/lab/install.sh $*
+	EDGE_FER_LANE=$* $(BUILD)/bin/python -m pytest -s tests/lab
 
 clean:
 	rm -rf .venv-demo-* .venv-test-* .venv-legacy-* .venv-oldest-* demo

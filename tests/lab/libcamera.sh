@@ -3,24 +3,23 @@
 #
 #     libcamera.sh WORK     # WORK keeps what was built: about 1 GB
 #
-# Root and network are needed, and: apt install debootstrap
+# Root, network and the packages of install.sh are needed.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mkdir -p "$1" && cd "$1" && pwd)
-mirror=${MIRROR:-http://deb.debian.org/debian}
-root=$work/libcamera
+root=$work/trixie
 
-if [ ! -f "$root/ready" ]; then
-    rm -rf "$root"
-    debootstrap --include=python3,python3-venv,python3-pip,python3-dev,python3-libcamera,libcamera-ipa,libcap-dev,gcc,ca-certificates \
-        trixie "$root" "$mirror"
+"$here/trixie.sh" "$work"
+if [ ! -f "$root/venv/ready" ]; then
+    rm -rf "$root/venv"
     cp /etc/resolv.conf /etc/hosts "$root/etc/"
     # pip inside trusts whom this machine trusts.
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
     chroot "$root" python3 -m venv --system-site-packages /venv
     chroot "$root" env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL /venv/bin/pip install -q \
         picamera2==0.3.38 'opencv-python-headless>=4.11,<5,!=4.12.*' flatbuffers
-    touch "$root/ready"
+    touch "$root/venv/ready"
+    printf '%4d s  picamera2\n' "$SECONDS"
 fi
 mkdir -p "$root/srv/frames" "$root/usr/share/libcamera/pipeline/virtual" "$root/test"
 cat > "$root/usr/share/libcamera/pipeline/virtual/virtual.yaml" <<'YAML'

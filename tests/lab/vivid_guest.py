@@ -1,4 +1,4 @@
-"""V4l2Camera on the kernel's vivid driver; runs inside the guest that vivid.sh boots.
+"""V4l2Camera on the kernel's vivid driver; run by vivid.sh, inside the guest that guest.sh boots.
 
 Prints ``PASS name`` and what was seen for each check, and ends with 1 when one failed. Emulated:
 times say that something happened, not how fast a camera is.
@@ -6,7 +6,6 @@ times say that something happened, not how fast a camera is.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from vivid_controls import FATAL, set_control
 
 from edge_fer.cameras import open_camera
 from edge_fer.cameras.v4l2 import V4l2Camera
@@ -27,9 +27,6 @@ from edge_fer.types import Camera
 
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 NODE = "/dev/video0"
-# VIVID_CID_FATAL_ERROR's name in VIDIOC_QUERYCTRL, and the calls' numbers (linux/videodev2.h).
-FATAL = b"Inject Fatal Streaming Error"
-QUERYCTRL, S_CTRL, NEXT = 0xC0445624, 0xC008561C, 0x80000000
 
 
 def refusal(open_it: Callable[[], object]) -> EdgeFerError:
@@ -143,15 +140,7 @@ def not_permitted_and_no_camera() -> str:
 def fatal_error_while_streaming() -> str:
     camera = V4l2Camera(NODE)
     camera.read()
-    handle = os.open(NODE, os.O_RDWR)
-    control = 0
-    query = bytearray(68)
-    while query[8:40].rstrip(b"\0") != FATAL:
-        query[:4] = (control | NEXT).to_bytes(4, "little")
-        fcntl.ioctl(handle, QUERYCTRL, query)
-        control = int.from_bytes(query[:4], "little")
-    fcntl.ioctl(handle, S_CTRL, bytearray(control.to_bytes(4, "little") + b"\1\0\0\0"))
-    os.close(handle)
+    set_control(NODE, FATAL, 1)
 
     def until_it_fails() -> None:
         for _ in range(10):
