@@ -205,7 +205,7 @@ def test_every_command_of_the_cards_runs(desk: Path) -> None:
     assert len(lines) > 2
     for line in lines:
         run(line, desk)
-    assert (desk / "out-pi5" / "bootfs" / "firstrun.sh").stat().st_size > 0
+    assert (desk / "kiosk-pi5" / "bootfs" / "firstrun.sh").stat().st_size > 0
 
 
 @pytest.mark.slow

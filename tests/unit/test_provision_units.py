@@ -165,6 +165,7 @@ def test_accounts_and_folders() -> None:
     assert "edge-fer-kiosk" not in users
     folders = found["/usr/lib/tmpfiles.d/edge-fer.conf"]
     assert "d /etc/edge-fer/credentials 0700 root root -\n" in folders
+    assert "z /etc/edge-fer/config.toml 0640 root edge-fer -\n" in folders
     assert "models" not in folders
 
     found = by_path(account.files(plan(kiosk={"enabled": True}, model_updates=True)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_fer_firmware.carded import CardFile, root_file
-from edge_fer_firmware.plan import CREDENTIALS, DATA, Plan, models_folder
+from edge_fer_firmware.plan import CONFIG, CREDENTIALS, DATA, Plan, models_folder
 from edge_fer_firmware.units import kiosk, service
 
 __all__ = ["files"]
@@ -26,6 +26,8 @@ def files(plan: Plan) -> tuple[CardFile, ...]:
     folders = [
         f"d {CREDENTIALS.parent} 0755 root root -",
         f"d {CREDENTIALS} 0700 root root -",
+        # The service reads it and cannot change it; the installer copies it for root alone.
+        f"z {CONFIG} 0640 root {service.USER} -",
     ]
     if plan.settings.model_updates:
         folders += [
