@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from edge_fer_firmware import first_boot
+from edge_fer_firmware import first_boot, units
 from edge_fer_firmware.facts import board, system
 from edge_fer_firmware.plan import Model, Plan
 from edge_fer_firmware.settings import CardSettings
@@ -71,17 +72,7 @@ class Scratch:
         for made in ("etc/default", "etc/ssh", "etc/sudoers.d", "usr/bin", "var/lib", "home"):
             (self.root / made).mkdir(parents=True)
         self.boot.mkdir(parents=True)
-        for file in first_boot.files(card):
-            target = self.boot / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            assert isinstance(file.content, bytes)
-            target.write_bytes(file.content)
-        for model in card.models:
-            target = self.boot / "edge-fer/models" / model.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(model.content)
-        add, _ = first_boot.cmdline(card)
-        (self.boot / "cmdline.txt").write_text(" ".join((CMDLINE, *add)) + "\n")
+        self.put(card)
         (self.root / "etc/fstab").write_text("PARTUUID=aa-02 / ext4 defaults,noatime 0 1\n")
         (self.root / "etc/hosts").write_text("127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n")
         for name in _FAKES:
@@ -93,11 +84,33 @@ class Scratch:
         )
         self.fake("usermod", '[ "$1" != -l ] || : >$ROOT/renamed')
         self.fake(
-            "python3", '[ "$2" = venv ] && for made; do :; done; mkdir -p "$made/bin"; '
+            "python3", '[ "$1" != -c ] || exit 0; '
+            '[ "$2" = venv ] && for made; do :; done; mkdir -p "$made/bin"; '
             "printf '#!/bin/sh\\necho pip \"$@\" >>\"$CALLS\"\\n' >\"$made/bin/pip\"; "
             "printf '#!/bin/sh\\necho edge-fer 1.2.3\\n' >\"$made/bin/edge-fer\"; "
             'chmod +x "$made/bin/pip" "$made/bin/edge-fer"',
         )  # fmt: skip
+
+    def put(self, card: Plan) -> None:
+        """The boot partition as a card leaves it, in place of an earlier one's."""
+        shutil.rmtree(self.boot / "edge-fer", ignore_errors=True)
+        for file in (*first_boot.files(card), *units.files(card)):
+            target = self.boot / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            assert isinstance(file.content, bytes)
+            target.write_bytes(file.content)
+        for model in card.models:
+            target = self.boot / "edge-fer/models" / model.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(model.content)
+        add, _ = first_boot.cmdline(card)
+        (self.boot / "cmdline.txt").write_text(" ".join((CMDLINE, *add)) + "\n")
+
+    def with_wheels(self) -> Scratch:
+        """The same with a wheel, as an installation without network has it."""
+        (self.boot / "edge-fer/wheels").mkdir()
+        (self.boot / "edge-fer/wheels/edge_fer-1.2.3-py3-none-any.whl").write_bytes(b"")
+        return self
 
     def fake(self, name: str, body: str = ":") -> None:
         """Put a program first on PATH that notes its arguments and then does ``body``."""
@@ -120,6 +133,7 @@ class Scratch:
                 "EDGE_FER_ROOT": str(self.root),
                 "EDGE_FER_BOOT": str(self.boot),
                 "EDGE_FER_REBOOT_MARK": str(self.run_mark),
+                "EDGE_FER_CONSOLE": str(self.root.parent / "console"),
             },
             capture_output=True,
             text=True,

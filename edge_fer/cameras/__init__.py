@@ -30,7 +30,7 @@ from edge_fer.pictures import PICTURE_SUFFIXES
 from edge_fer.types import Camera
 from edge_fer.uri import options, redacted, split_query, suggestion
 
-__all__ = ["CAMERAS", "open_camera"]
+__all__ = ["CAMERAS", "check_camera", "open_camera"]
 
 _STREAMS = ("rtsp", "rtsps", "http", "https")
 _LIVE = ("picamera2", "usb", *_STREAMS)
@@ -55,11 +55,8 @@ def open_camera(uri: str, *, stall_after: float = 5.0, first_within: float | Non
         DeviceError: the camera is not there, busy or not permitted, or the stream not reachable.
         MissingExtra: the camera needs a package that is not installed.
     """
-    kind, target, given = _parse(uri)
-    place, known = CAMERAS[kind]
-    shown = redacted(uri)
-    chosen = options(shown, given, {**known, "rotate": _turn, "mirror": _flag})
-    chosen = {_ARGUMENTS.get(key, key): value for key, value in chosen.items()}
+    kind, target, chosen = _read(uri)
+    place, shown = CAMERAS[kind][0], redacted(uri)
     orientation = Orientation(rotate=chosen.pop("rotate", 0), mirror=chosen.pop("mirror", False))
     if kind in _STREAMS:
         # Silence is a lost stream, which the reader itself notices; only hanging is not.
@@ -79,6 +76,27 @@ def open_camera(uri: str, *, stall_after: float = 5.0, first_within: float | Non
         # A name server that is away takes its time: no driver hangs then.
         open_within_s=60.0 if kind in _STREAMS else 15.0,
     )
+
+
+def check_camera(uri: str) -> None:
+    """Read the address of a source without opening anything.
+
+    Args:
+        uri: as :func:`open_camera` takes it.
+
+    Raises:
+        ConfigError: no such kind of source or parameter.
+        DataError: a bare path that is not on this machine.
+    """
+    _read(uri)
+
+
+def _read(uri: str) -> tuple[str, tuple[Path | str | int, ...], dict[str, Any]]:
+    """As :func:`_parse`, with the options read: arguments of the camera's constructor."""
+    kind, target, given = _parse(uri)
+    known = {**CAMERAS[kind][1], "rotate": _turn, "mirror": _flag}
+    chosen = options(redacted(uri), given, known)
+    return kind, target, {_ARGUMENTS.get(key, key): value for key, value in chosen.items()}
 
 
 def _parse(uri: str) -> tuple[str, tuple[Path | str | int, ...], dict[str, str]]:

@@ -18,7 +18,7 @@ from edge_fer.errors import ConfigError
 from edge_fer.sinks.base import Writer
 from edge_fer.uri import options, split_query, suggestion
 
-__all__ = ["WRITERS", "open_writer"]
+__all__ = ["WRITERS", "check_writer", "open_writer"]
 
 _TELLING = ("sqlite", "mqtt", "mqtts")
 _REMEDY = "Write jsonl:FILE, jsonl:- for standard output, sqlite:FILE, mqtt://BROKER or sse://."
@@ -44,6 +44,32 @@ def open_writer(
         DeviceError: it cannot be opened for writing.
         MissingExtra: the kind needs a package that is not installed.
     """
+    kind, path, chosen = _read(uri)
+    place, known = WRITERS[kind]
+    told = {"warn": warn} if kind in _TELLING else {}
+    if known is None:
+        served: Writer = resolve_name(place).open(uri, device=device, texts=texts, **told)
+        return served
+    return _made(place, *path, **chosen, **told)
+
+
+def check_writer(uri: str) -> None:
+    """Read the address of a sink without opening anything.
+
+    Args:
+        uri: as :func:`open_writer` takes it.
+
+    Raises:
+        ConfigError: no such kind of sink or option, or no file or host named.
+    """
+    kind, _, _ = _read(uri)
+    place, known = WRITERS[kind]
+    if known is None:
+        resolve_name(place).check(uri)
+
+
+def _read(uri: str) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    """Kind, file and options; the last two are empty where the class reads its address itself."""
     kind, colon, target = uri.partition(":")
     if kind == "stdout" or uri.partition("?")[0] == "jsonl:-":
         kind, target = "stdout", uri.removeprefix("jsonl:-").removeprefix("stdout").lstrip(":")
@@ -51,20 +77,18 @@ def open_writer(
         raise ConfigError(
             f"There is no sink {without_password(uri)!r}.", f"{suggestion(kind, WRITERS)} {_REMEDY}"
         )
-    place, known = WRITERS[kind]
-    told = {"warn": warn} if kind in _TELLING else {}
+    known = WRITERS[kind][1]
     if known is None:
-        served: Writer = resolve_name(place).open(uri, device=device, texts=texts, **told)
-        return served
+        return kind, (), {}
     path, given = split_query(target)
     chosen = options(uri, given, known)
     if kind == "stdout":
         if path:
             raise ConfigError(f"The sink {uri!r} has something after 'stdout'.", "Write stdout")
-        return _made(place, **chosen)
+        return kind, (), chosen
     if not path:
         raise ConfigError(f"The sink {uri!r} names no file.", _REMEDY)
-    return _made(place, path, **chosen, **told)
+    return kind, (path,), chosen
 
 
 def _made(place: str, *path: str, **chosen: Any) -> Writer:
@@ -104,7 +128,8 @@ def _count(text: str) -> int:
 
 
 # Kind to "module:Class" and the options of its own. None: the class reads its address itself, by
-# ``open(uri, device=, texts=)``, those in _TELLING with ``warn=`` too. Loaded only when asked for.
+# ``open(uri, device=, texts=)``, those in _TELLING with ``warn=`` too, and only reads it by
+# ``check(uri)``. Loaded only when asked for.
 WRITERS: Mapping[str, tuple[str, Mapping[str, Callable[[str], Any]] | None]] = {
     "jsonl": (
         "edge_fer.sinks.jsonl:JsonlWriter",

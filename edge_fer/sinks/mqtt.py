@@ -23,11 +23,16 @@ from edge_fer.credentials import without_password
 from edge_fer.errors import DeviceError
 from edge_fer.records import Record
 from edge_fer.sinks.home_assistant import State
-from edge_fer.sinks.mqtt_address import OPTIONS, broker_of, device_of, spool_folder
+from edge_fer.sinks.mqtt_address import (
+    broker_of,
+    check_address,
+    device_of,
+    options_of,
+    spool_folder,
+)
 from edge_fer.sinks.mqtt_link import Link, require_paho
 from edge_fer.sinks.mqtt_session import Session, Traffic
 from edge_fer.sinks.spool import Spool
-from edge_fer.uri import options, split_query
 
 __all__ = ["MqttWriter"]
 
@@ -155,10 +160,16 @@ class MqttWriter:
         Raises:
             ConfigError, MissingExtra, DeviceError: as the class.
         """
-        # What is echoed in an error must not hold the password.
-        shown = without_password(uri)
-        chosen = options(shown, split_query(shown)[1], OPTIONS)
-        return cls(uri.partition("?")[0], warn=warn, **{"device": device, **chosen})
+        return cls(uri.partition("?")[0], warn=warn, **{"device": device, **options_of(uri)})
+
+    @staticmethod
+    def check(uri: str) -> None:
+        """Read an address with its options, and open nothing.
+
+        Raises:
+            ConfigError: as the class; files that it names are not looked for.
+        """
+        check_address(uri)
 
     @property
     def bytes_written(self) -> int:

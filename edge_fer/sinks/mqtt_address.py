@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,8 +15,9 @@ from edge_fer.errors import ConfigError
 from edge_fer.files import service_folder
 from edge_fer.sinks.home_assistant import Device
 from edge_fer.sinks.mqtt_link import Broker
+from edge_fer.uri import options, split_query
 
-__all__ = ["OPTIONS", "broker_of", "device_of", "spool_folder"]
+__all__ = ["OPTIONS", "broker_of", "check_address", "device_of", "options_of", "spool_folder"]
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _EXAMPLE = "Write mqtt://HOST, mqtt://USER@HOST:PORT/TOPIC or mqtts://HOST."
@@ -60,6 +62,38 @@ OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "credential": _text,
 }
 """What may stand after the ``?``, and how each is read: keyword arguments of ``MqttWriter``."""
+
+
+def options_of(address: str) -> dict[str, Any]:
+    """What stands after the ``?``: keyword arguments of ``MqttWriter``.
+
+    Raises:
+        ConfigError: an unknown option, or a value that cannot be read.
+    """
+    # What is echoed in an error must not hold the password.
+    shown = without_password(address)
+    return options(shown, split_query(shown)[1], OPTIONS)
+
+
+def check_address(address: str) -> None:
+    """Read an address with its options; neither files nor credentials are looked for.
+
+    Raises:
+        ConfigError: no broker, topic or option that there could be.
+    """
+    chosen = options_of(address)
+    plain = address.partition("?")[0]
+    broker_of(
+        plain,
+        device_of(plain, "edge-fer"),
+        ca=None,
+        keepalive=30,
+        protocol="5",
+        credential="mqtt-password",
+        environ=MappingProxyType({}),
+    )
+    if "ca" in chosen and not plain.startswith("mqtts:"):
+        raise ConfigError(f"{without_password(plain)!r} has a ?ca= and no TLS.", "Write mqtts://")
 
 
 def device_of(address: str, name: str) -> Device:

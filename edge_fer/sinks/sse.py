@@ -129,6 +129,17 @@ class SseWriter:
         address, given = split_query(uri)
         return cls(address, device=device, texts=texts, **options(uri, given, OPTIONS))
 
+    @staticmethod
+    def check(uri: str) -> None:
+        """Read an address with its options, and open nothing.
+
+        Raises:
+            ConfigError: as the class.
+        """
+        address, given = split_query(uri)
+        _place(address)
+        options(uri, given, OPTIONS)
+
     def watch(self, status: Callable[[], Mapping[str, Any]]) -> None:
         """Ask this, from any thread, for the service's status when somebody asks for ours."""
         self._status = status

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_fer.cli.console import Json, Quiet, Talk, emit_json
+from edge_fer.cli.console import Json, Quiet, Talk, Verbose, emit_json
 
 if TYPE_CHECKING:
     from edge_fer_firmware.findings import Finding, State
@@ -71,6 +71,7 @@ def render_card(
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make the files of a card from one settings file, for one board and system.
 
@@ -83,11 +84,11 @@ def render_card(
     """
     from edge_fer.errors import ConfigError
     from edge_fer_firmware.boot.writing import write_folder, write_into
-    from edge_fer_firmware.loading import load
+    from edge_fer_firmware.loading import keys_of, load
     from edge_fer_firmware.planning import make_plan
     from edge_fer_firmware.rendering import render
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     targets = [(write_folder, output), (write_into, into)]
     chosen = [(write, target) for write, target in targets if target is not None]
     if len(chosen) != 1:
@@ -95,11 +96,19 @@ def render_card(
             "Say where to: -o FOLDER for a new folder, or --into BOOTFS for a card.",
             f"edge-fer provision render {settings} -o out",
         )
-    plan = make_plan(load(settings, {"board": board, "system": system}), wheels)
+    loaded = load(settings, {"board": board, "system": system})
+    plan = make_plan(loaded, wheels)
+    for text in plan.warnings:
+        talk.say(f"Warning: {text}")
     write, target = chosen[0]
     unconfirmed = [*plan.board.unconfirmed, *plan.system.unconfirmed]
     with talk.console().status("writing"):
-        card = render(plan, image)
+        try:
+            card = render(plan, image)
+        except ConfigError as err:
+            if image is not None and str(image) in err.message:
+                raise
+            raise loaded.file.placed(err, keys_of(err.message, loaded.settings.run)) from err
         written = write(card, target, force=force)
     if json:
         emit_json(
@@ -111,9 +120,12 @@ def render_card(
                 "target": str(target),
                 "files": [str(path) for path in written],
                 "unconfirmed": unconfirmed,
+                "warnings": list(plan.warnings),
             }
         )
         return
+    for path in written:
+        talk.detail(str(path))
     typer.echo(f"{plan.board.title}, {plan.system.title}: {len(written)} files in {target}")
     if plan.board.status == "community":
         talk.say(f"{plan.board.title} is a community row: nobody of ours has verified it.")
@@ -136,6 +148,7 @@ def check_card(
     ] = True,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Say what is wrong with a card before it is flashed: each finding with file and line.
 
@@ -147,7 +160,7 @@ def check_card(
     from edge_fer_firmware.checking import check
     from edge_fer_firmware.checking.validators import Validators
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     with talk.console().status("checking"):
         found = check(folder, validators=Validators() if validators else None)
     problems = [finding for finding in found if finding.state == "problem"]
@@ -158,7 +171,7 @@ def check_card(
         "findings": [_as_json(finding) for finding in found],
     }
     if not json:
-        _show(found)
+        _show(found, unfolded=verbose)
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(
@@ -179,6 +192,7 @@ def get_wheels(
     system: SystemName = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Download what a card needs to install edge-fer with no network, for its Python.
 
@@ -196,7 +210,7 @@ def get_wheels(
     from edge_fer_firmware.planning import extras, uses_picamera
     from edge_fer_firmware.wheels import download
 
-    talk = Talk(quiet=quiet)
+    talk = Talk(quiet=quiet, verbose=verbose)
     wanted: tuple[str, ...] = ("mqtt",)
     name, picamera = system, True
     if settings is not None:
@@ -208,10 +222,13 @@ def get_wheels(
             "Say for which system: a settings file, or --system.",
             "edge-fer provision wheels --system trixie -o wheels",
         )
-    with talk.console().status("asking the index") as line:
+    console = talk.console()
+    with console.status("asking the index") as line:
 
         def show(text: str) -> None:
             line.update(escape(text))
+            if verbose:
+                console.print(escape(text))
 
         got = download(
             facts.system(name), extras=wanted, folder=output, picamera=picamera, on_line=show
@@ -235,17 +252,19 @@ def get_wheels(
 def _as_json(finding: Finding) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(finding)
+    document = asdict(finding)
+    del document["keys"]  # file and line say it
+    return document
 
 
-def _show(found: list[Finding]) -> None:
+def _show(found: list[Finding], *, unfolded: bool) -> None:
     """A line for each finding, one for all that are well in the same way; what mends it below."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=True)
     width = max((len(finding.check) for finding in found), default=0)
-    for _, alike in groupby(found, _way):
+    for _, alike in groupby(found, key=_alone if unfolded else _way):
         findings = list(alike)
         check, state, message = findings[0].check, findings[0].state, findings[0].message
         word, colour = _SHOWN[state]
@@ -258,6 +277,10 @@ def _show(found: list[Finding]) -> None:
         console.print(line)
         if findings[0].remedy:
             console.print(Text(f"{'':<{width + 10}}{findings[0].remedy}", style="dim"))
+
+
+def _alone(finding: Finding) -> int:
+    return id(finding)
 
 
 def _way(finding: Finding) -> tuple[str, str, str, str]:

@@ -21,6 +21,7 @@ class Finding:
         file: relative to the folder that is checked; empty where it is no file's fault.
         line: in it, from 1; 0 where it is the whole file's.
         remedy: the line that mends it; never empty for a warning or a problem.
+        keys: of the setting that it is about, from the outermost table; empty where it is none.
     """
 
     check: str
@@ -29,6 +30,7 @@ class Finding:
     file: str = ""
     line: int = 0
     remedy: str = ""
+    keys: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

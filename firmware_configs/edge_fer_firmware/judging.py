@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -11,8 +12,9 @@ from urllib.parse import urlsplit
 from edge_fer.credentials import without_password
 from edge_fer.uri import redacted, suggestion
 from edge_fer_firmware.findings import Finding
+from edge_fer_firmware.memory import judge_memory
 from edge_fer_firmware.passwords import CRYPT, Crypt, guessed, is_hash, weak_scheme
-from edge_fer_firmware.settings import CardSettings
+from edge_fer_firmware.settings import CardSettings, Deployment
 
 __all__ = ["WORDS", "is_near", "judge", "judge_hash", "judge_sinks", "must_accept"]
 
@@ -47,6 +49,7 @@ _AREAS = {
         r"|examens?|école|alumnos?|estudiantes|escuela|studenti|scuola)\b"
     ),
 }
+_SINKS = ("run", "sinks")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOCAL_NAMES = (".local", ".lan", ".home", ".internal", ".home.arpa")
 
@@ -63,8 +66,8 @@ def judge(
         crypt: to try default passwords with; None: that is said as skipped.
 
     Returns:
-        One finding for each weak choice: a problem, or a warning where it was accepted. Files and
-        lines are the caller's to say.
+        One finding for each weak choice: a problem, or a warning where it was accepted; and
+        warnings about memory. Each names its setting; files and lines are the caller's to say.
     """
     found = [*_unknown_words(settings.accept), *_deployment(settings), *_log_in(settings)]
     if secrets:
@@ -72,11 +75,19 @@ def judge(
     sinks = tuple(settings.run.get("sinks", ()))
     found += judge_sinks(sinks, settings.accept)
     found += _kept(settings, sinks)
+    found += judge_memory(settings)
     return found
 
 
 def must_accept(
-    word: str, accepted: tuple[str, ...], message: str, *, check: str, file: str = "", line: int = 0
+    word: str,
+    accepted: tuple[str, ...],
+    message: str,
+    *,
+    check: str,
+    file: str = "",
+    line: int = 0,
+    keys: tuple[str, ...] = (),
 ) -> Finding:
     """A weak choice: a problem, or a warning where its word stands in ``accept``.
 
@@ -87,6 +98,7 @@ def must_accept(
         check: as in :class:`Finding`.
         file: as in :class:`Finding`.
         line: as in :class:`Finding`.
+        keys: as in :class:`Finding`.
     """
     if word in accepted:
         return Finding(
@@ -96,6 +108,7 @@ def must_accept(
             file=file,
             line=line,
             remedy=f'To refuse it again, take "{word}" out of accept.',
+            keys=keys,
         )
     return Finding(
         check=check,
@@ -104,6 +117,7 @@ def must_accept(
         file=file,
         line=line,
         remedy=f'Change it, or say it twice: accept = ["{word}"] ({WORDS[word]}).',
+        keys=keys,
     )
 
 
@@ -117,7 +131,7 @@ def judge_sinks(sinks: tuple[str, ...], accepted: tuple[str, ...]) -> list[Findi
             message = (
                 f"The sink {shown} sends in plain text to {host}, which is no private address."
             )
-            found.append(must_accept("plain-mqtt", accepted, message, check="sinks"))
+            found.append(must_accept("plain-mqtt", accepted, message, check="sinks", keys=_SINKS))
         if kind == "sse" and host not in _LOOPBACK:
             found.append(
                 Finding(
@@ -125,6 +139,7 @@ def judge_sinks(sinks: tuple[str, ...], accepted: tuple[str, ...]) -> list[Findi
                     state="problem",
                     message=f"The sink {shown} would serve the page to a network.",
                     remedy="Write sse://127.0.0.1:8765",
+                    keys=_SINKS,
                 )
             )
         if without_password(sink) != sink:
@@ -134,6 +149,7 @@ def judge_sinks(sinks: tuple[str, ...], accepted: tuple[str, ...]) -> list[Findi
                     state="problem",
                     message=f"The sink {shown} has a password in its address.",
                     remedy='Put it into a file: [service] credentials = {mqtt-password = "FILE"}',
+                    keys=_SINKS,
                 )
             )
     return found
@@ -166,6 +182,7 @@ def _unknown_words(accept: tuple[str, ...]) -> Iterator[Finding]:
                 state="problem",
                 message=f"accept has {word!r}, which is no weak choice that we know.",
                 remedy=suggestion(word, WORDS),
+                keys=("accept",),
             )
 
 
@@ -185,25 +202,39 @@ def _deployment(settings: CardSettings) -> Iterator[Finding]:
                 state="problem",
                 message=f"[deployment] has no {key}: people in front of the camera must be told.",
                 remedy=f"Write {key} = {example} under [deployment].",
+                keys=("deployment", key),
             )
     for area, words in _AREAS.items():
         text = " ".join((deployment.purpose, *deployment.notice.values()))
         said = words.search(text)
         if said or deployment.area == area:
             why = f"The text says {said[0]!r}" if said else f"The area is {area}"
-            yield must_accept(area, settings.accept, f"{why}: {_ARTICLE}.", check="deployment")
+            at = ("deployment", _said_in(deployment, words) if said else "area")
+            message = f"{why}: {_ARTICLE}."
+            yield must_accept(area, settings.accept, message, check="deployment", keys=at)
+
+
+def _said_in(deployment: Deployment, words: re.Pattern[str]) -> str:
+    return "purpose" if words.search(deployment.purpose) else "notice"
 
 
 def _log_in(settings: CardSettings) -> Iterator[Finding]:
     network, user = settings.network, settings.user
     if network.ssh and network.ssh_password:
-        yield must_accept("ssh-password", settings.accept, "SSH takes a password.", check="users")
+        yield must_accept(
+            "ssh-password",
+            settings.accept,
+            "SSH takes a password.",
+            check="users",
+            keys=("network", "ssh_password"),
+        )
     elif network.ssh and not user.ssh_keys:
         yield Finding(
             check="users",
             state="problem",
             message="SSH is on, and nobody can log in: there is no key.",
             remedy="Add your public key to [user] ssh_keys, or turn SSH off.",
+            keys=("network", "ssh"),
         )
 
 
@@ -211,11 +242,13 @@ def _secrets(settings: CardSettings, crypt: Crypt | None) -> Iterator[Finding]:
     wifi = settings.network.wifi
     if wifi is not None and not wifi.psk and not wifi.psk_file:
         message = "The wireless network has no passphrase."
-        yield must_accept("open-wifi", settings.accept, message, check="wifi")
+        at = ("network", "wifi")
+        yield must_accept("open-wifi", settings.accept, message, check="wifi", keys=at)
     if settings.user.password_hash:
         hashed = settings.user.password_hash
         names = (settings.user.name, settings.host.name)
-        yield from judge_hash(hashed, names, settings.accept, crypt)
+        for found in judge_hash(hashed, names, settings.accept, crypt):
+            yield replace(found, keys=("user", "password_hash"))
 
 
 def judge_hash(
@@ -283,6 +316,7 @@ def _kept(settings: CardSettings, sinks: tuple[str, ...]) -> Iterator[Finding]:
                 state="problem",
                 message=f"The sink {redacted(sink)} writes to an overlay, which forgets it.",
                 remedy=remedy,
+                keys=_SINKS,
             )
     if settings.model_updates:
         yield Finding(
@@ -290,4 +324,5 @@ def _kept(settings: CardSettings, sinks: tuple[str, ...]) -> Iterator[Finding]:
             state="problem",
             message="model_updates on an overlay: a new model is gone after the next start.",
             remedy=remedy,
+            keys=("model_updates",),
         )

@@ -50,6 +50,7 @@ class Plan:
         credentials: name to secret, for LoadCredential=: ``mqtt-password``.
         wheels: for an installation with no network; empty: the first boot asks an index, or the
             image has edge-fer already.
+        warnings: what a person should know who renders it, each with file and line.
     """
 
     settings: CardSettings
@@ -59,6 +60,7 @@ class Plan:
     models: tuple[Model, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     wheels: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def sinks(self) -> tuple[str, ...]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from edge_fer import __version__
 from edge_fer.detectors import DETECTORS
 from edge_fer.errors import ConfigError, ModelError
+from edge_fer.modelfile import ModelFile
 from edge_fer.models import find, load, shipped
 from edge_fer_firmware.facts import System, board, system
 from edge_fer_firmware.judging import judge
@@ -16,7 +19,12 @@ from edge_fer_firmware.loading import Loaded
 from edge_fer_firmware.plan import Model, Plan, models_folder
 from edge_fer_firmware.settings import CardSettings
 
-__all__ = ["extras", "make_plan", "uses_picamera"]
+__all__ = ["extras", "load_model", "make_plan", "uses_picamera"]
+
+# What a contract must say it is for.
+_TASKS: Mapping[Literal["model", "detector"], str] = MappingProxyType(
+    {"model": "expression-frame", "detector": "face-detection"}
+)
 
 
 def make_plan(loaded: Loaded, wheels: Path | None = None) -> Plan:
@@ -31,10 +39,11 @@ def make_plan(loaded: Loaded, wheels: Path | None = None) -> Plan:
         ModelError: a model that is not there, damaged or has no contract.
     """
     settings = loaded.settings
-    for found in judge(settings):
+    judged = judge(settings)
+    for found in judged:
         if found.state == "problem":
-            raise ConfigError(found.message, found.remedy)
-    run, models = _models(settings, loaded.folder)
+            raise loaded.file.wrong(found.keys, found.message, found.remedy)
+    run, models = _models(loaded)
     facts = system(settings.system)
     return Plan(
         settings=settings.model_copy(update={"run": run}),
@@ -44,6 +53,11 @@ def make_plan(loaded: Loaded, wheels: Path | None = None) -> Plan:
         models=models,
         credentials=loaded.credentials,
         wheels=() if wheels is None else _wheels(wheels, facts, settings),
+        warnings=tuple(
+            f"{loaded.file.place(found.keys)}: {found.message} {found.remedy}"
+            for found in judged
+            if found.state == "warning"
+        ),
     )
 
 
@@ -58,25 +72,60 @@ def uses_picamera(settings: CardSettings) -> bool:
     return str(settings.run["source"]).startswith("picamera2")
 
 
-def _models(settings: CardSettings, folder: Path) -> tuple[dict[str, Any], tuple[Model, ...]]:
+def load_model(path: Path, key: Literal["model", "detector"]) -> ModelFile:
+    """A model as the device will take it, for ``render`` and ``check`` alike.
+
+    Its contract stands in the file, or in the catalogue of those that can be pulled, which knows
+    them by their hash.
+
+    Args:
+        path: of a ``.tflite``.
+        key: of ``[run]``: what it is to do.
+
+    Raises:
+        ModelError: not there, damaged, without a contract, or made for another task.
+    """
+    model = load(path)
+    task = _TASKS[key]
+    if model.contract.task != task:
+        other = next((k for k, t in _TASKS.items() if t == model.contract.task), None)
+        remedy = f'Write {other} = "{path.name}", or name' if other else "Name"
+        raise ModelError(
+            f"{path} is a model for {model.contract.task}, and the {key} must be one for {task}.",
+            f"{remedy} another {key}; see: edge-fer models list",
+        )
+    return model
+
+
+def _models(loaded: Loaded) -> tuple[dict[str, Any], tuple[Model, ...]]:
     """``[run]`` as the device reads it, and the files that it then needs."""
+    settings = loaded.settings
     run, models = dict(settings.run), []
-    for key in ("model", "detector"):
+    for key in _TASKS:
         name, mark, query = str(run.get(key, "")).partition("?")
-        if not name or name in shipped() or (key == "detector" and name == "haar"):
+        if not name or (key == "detector" and name == "haar"):
             continue
-        path = folder / name if (folder / name).is_file() else find(name)
-        if path.suffix == ".tflite":
-            load(str(path))  # its hash and its contract
-        elif name not in DETECTORS:
-            raise ModelError(f"{path} is no model that edge-fer runs.", "Name a .tflite file.")
-        found = path.resolve()
+        try:
+            found = _found(name, key, loaded.folder)
+        except ModelError as err:
+            raise loaded.file.placed(err, ("run", key)) from err
+        if name in shipped():
+            continue
         models += [_file(found), *map(_file, _companions(found))]
         # A pulled model keeps its name: the device looks it up in the same folder.
         if name.endswith(".tflite"):
             run[key] = f"{models_folder(settings)}/{found.name}{mark}{query}"
     unique = {model.name: model for model in models}
     return run, tuple(unique.values())
+
+
+def _found(name: str, key: Literal["model", "detector"], folder: Path) -> Path:
+    path = folder / name if (folder / name).is_file() else find(name)
+    if path.suffix == ".tflite":
+        load_model(path, key)
+    elif key == "model" or name not in DETECTORS:
+        raise ModelError(f"{path} is no {key} that edge-fer runs.", "Name a .tflite file.")
+    return path.resolve()
 
 
 def _companions(path: Path) -> list[Path]:

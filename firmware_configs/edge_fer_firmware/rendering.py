@@ -7,9 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge_fer.credentials import without_password
-from edge_fer.uri import redacted
 from edge_fer_firmware import first_boot, notice, units
+from edge_fer_firmware.addresses import without_secrets
 from edge_fer_firmware.boot import config_txt, imager
 from edge_fer_firmware.carded import PAYLOAD, Card, CardFile
 from edge_fer_firmware.plan import Plan
@@ -27,22 +26,23 @@ def render(plan: Plan, image: Path | None = None) -> Card:
 
     Args:
         plan: the card.
-        image: of the system, for Raspberry Pi Imager's manifest; None: to be filled in there.
+        image: of the system, for Raspberry Pi Imager's manifest; None: there is none.
 
     Raises:
         ConfigError: settings that contradict each other, or an image that cannot be read.
     """
     boot = [*first_boot.files(plan), *units.files(plan), *_models(plan), *_wheels(plan)]
     boot.append(_about(plan, boot))
+    manifest = () if image is None else imager.files(plan, image)
     add, gone = first_boot.cmdline(plan)
-    words = fill("README.txt.j2", board=plan.board, system=plan.system)
+    words = fill("README.txt.j2", board=plan.board, system=plan.system, imager=image is not None)
     read_me = CardFile(path="README.txt", content=words.encode())
     return Card(
         boot=tuple(sorted(boot, key=lambda file: file.path)),
         config=config_txt.lines(plan),
         cmdline=(*add, *units.CMDLINE),
         cmdline_gone=gone,
-        beside=(*notice.files(plan), *imager.files(plan, image), read_me),
+        beside=(*notice.files(plan), *manifest, read_me),
     )
 
 
@@ -52,10 +52,9 @@ def shown(settings: CardSettings) -> dict[str, Any]:
     document["user"]["password_hash"] = bool(settings.user.password_hash)
     if settings.network.wifi is not None:
         document["network"]["wifi"]["psk"] = bool(settings.network.wifi.psk)
-    run = document["run"]
-    run["source"] = redacted(str(run["source"]))
-    if "sinks" in run:
-        run["sinks"] = [without_password(str(sink)) for sink in run["sinks"]]
+    # They were refused when they were read; a second net, because everybody can read card.json.
+    for table in ("run", "kiosk"):
+        document[table] = without_secrets(document[table])
     return document
 
 

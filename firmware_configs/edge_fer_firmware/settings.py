@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = [
     "CardSettings",
@@ -49,13 +50,24 @@ class User(_Table):
 class Wifi(_Table):
     """The wireless network."""
 
-    ssid: str = Field(min_length=1, max_length=32)
+    ssid: str = Field(description="name of the network, 1 to 32 bytes in UTF-8")
     psk: str = Field(
         "", repr=False, description="passphrase of 8 to 63 characters, or 64 hexadecimal digits"
     )
     psk_file: str = Field("", description="a file that holds it, beside the settings")
     country: str = Field(pattern="^[A-Z]{2}$", description="ISO 3166, for the radio's rules")
     hidden: bool = False
+
+    @field_validator("ssid")
+    @classmethod
+    def _fits(cls, ssid: str) -> str:
+        """IEEE 802.11: 32 octets at most; the files that it is written to are lines of text."""
+        length = len(ssid.encode(errors="surrogatepass"))
+        if not 1 <= length <= 32:
+            raise ValueError(f"this has {length} bytes in UTF-8, and 1 to 32 are allowed")
+        if any(category(letter) == "Cc" for letter in ssid):
+            raise ValueError("this has control characters in it")
+        return ssid
 
 
 class Network(_Table):

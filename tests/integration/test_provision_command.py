@@ -38,6 +38,8 @@ def bootfs(tmp_path: Path) -> Path:
     (folder / "overlays").mkdir(parents=True)
     (folder / "config.txt").write_text(CONFIG)
     (folder / "cmdline.txt").write_text(CMDLINE)
+    (folder / "user-data").write_text("#cloud-config\n")
+    (folder / "meta-data").write_text("dsmode: local\n")
     for name in ("kernel8.img", "kernel_2712.img", "bcm2711-rpi-4-b.dtb", "start4.elf"):
         (folder / name).write_bytes(b"\0")
     return folder
@@ -87,6 +89,7 @@ def test_a_hand_edit_is_found_with_its_line(bootfs: Path) -> None:
     [
         (("pi4", "pi7"), 2, "kiosk.toml:3: board"),
         (("[host]", "[hots]"), 2, "Did you mean host?"),
+        (('"picamera2:0', '"picamera3:0'), 2, "Did you mean picamera2?"),
         (('"expression"', '"missing.tflite"'), 5, "There is no model"),
         (('"expression"', '"bare.tflite"'), 5, "bare.tflite"),
         (('area = "exhibition"', 'area = "workplace"'), 2, "5(1)(f)"),
@@ -122,6 +125,39 @@ def test_a_cmdline_of_two_lines_is_refused_untouched(bootfs: Path) -> None:
     assert tree(bootfs) == before
 
 
+def test_render_says_what_it_wrote_and_warns(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = provision("render", EXAMPLE, "--board", "zero2w", "-o", out, "-v")
+    written = [line for line in done.stderr.splitlines() if line.startswith(str(out))]
+    assert sorted(written) == sorted(str(p) for p in out.rglob("*") if p.is_file())
+    line = EXAMPLE.read_text(encoding="utf-8").split("\n").index("enabled = true") + 1
+    assert f"Warning: {EXAMPLE}:{line}: " in done.stderr
+    assert str(out / "notice.html") not in done.stdout
+    folded = provision("check", out, "--no-validators").stdout.splitlines()
+    unfolded = provision("check", out, "--no-validators", "-v").stdout.splitlines()
+    assert len(unfolded) >= len(folded)
+    assert not any(" files: " in text for text in unfolded)
+
+
+def test_what_only_rendering_finds_has_its_line(tmp_path: Path) -> None:
+    settings = tmp_path / "kiosk.toml"
+    text = EXAMPLE.read_text(encoding="utf-8")
+    url = 'enabled = true\nurl = "ftp://museum.example/"'
+    settings.write_text(text.replace("enabled = true", url), encoding="utf-8")
+    line = settings.read_text(encoding="utf-8").split("\n").index(url.split("\n")[1]) + 1
+    done = provision("render", settings, "-o", tmp_path / "out", code=2)
+    assert f"{settings}:{line}: kiosk.url: " in done.stderr
+    home = ("sqlite:/var/lib/edge-fer/", "sqlite:/home/me/")
+    settings.write_text(text.replace(*home), encoding="utf-8")
+    line = next(n for n, row in enumerate(text.split("\n"), 1) if row.startswith("sinks"))
+    done = provision("render", settings, "-o", tmp_path / "out", code=2)
+    assert f"{settings}:{line}: run.sinks: " in done.stderr
+    missing = tmp_path / "no.img"
+    done = provision("render", EXAMPLE, "--image", missing, "-o", tmp_path / "out", code=2)
+    assert "no.img cannot be read" in done.stderr
+    assert "kiosk.toml" not in done.stderr
+
+
 def test_where_to_must_be_said_once(tmp_path: Path) -> None:
     assert "--into" in provision("render", EXAMPLE, code=2).stderr
     provision("render", EXAMPLE, "-o", tmp_path / "a", "--into", tmp_path / "b", code=2)
@@ -134,6 +170,14 @@ def test_no_wheels_for_this_python(tmp_path: Path) -> None:
     )
     assert "edge-fer provision wheels" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_pip_is_heard_with_v(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    words = ("wheels", "--system", "trixie", "-o", tmp_path / "wheels")
+    assert "Looking in links" not in provision(*words, code=4).stderr
+    assert "Looking in links" in provision(*words, "-v", code=4).stderr
 
 
 @pytest.mark.parametrize("command", ["render", "check", "wheels"])

@@ -29,7 +29,7 @@ BASELINES = (ROOT / "benchmarks" / "baselines" / "README.md").read_text()
 BUILD_HOST = (ROOT / "converters" / "README.md").read_text()
 CARDS = (ROOT / "firmware_configs" / "README.md").read_text()
 # Installing is what `make demo` and `make test` do before this runs.
-INSTALLING = ("pip ", "make ")
+INSTALLING = ("pip ", "make ", "python3 -m venv")
 FACE = "converters/models/face.keras"
 # What `provision wheels` ends with where no package index answers.
 NO_INDEX = 4

@@ -17,14 +17,14 @@ hostname: kiosk
 users:
   - name: edge
     lock_passwd: true
-runcmd:
-  - [sh, /boot/firmware/edge-fer/install.sh]
+runcmd: [[sh, /boot/firmware/edge-fer/install.sh]]
+growpart: {mode: "off"}
 """
 META_DATA = "instance-id: edge-fer-1\n"
 NETWORK = "version: 2\n"
 INSTALL = "#!/bin/sh\nset -eu\necho ready\n"
 CONFIG = """\
-source = "picamera2:0"
+source = "usb:0"
 sinks = ["sqlite:/var/lib/edge-fer/counts.db"]
 operator = "Museum, museum@example.org"
 purpose = "Counts smiles in the hall"
@@ -44,6 +44,15 @@ DynamicUser=yes
 [Install]
 WantedBy=multi-user.target
 """
+SANDBOX = """\
+[Service]
+User=edge-fer
+NoNewPrivileges=yes
+ProtectSystem=strict
+DevicePolicy=closed
+RestrictAddressFamilies=AF_UNIX
+MemoryMax=400M
+"""
 CLOCK = """\
 [Unit]
 Description=Time of day
@@ -54,6 +63,10 @@ ExecStart=/usr/lib/edge-fer/clock restore
 """
 UNITS = "edge-fer/root/etc/systemd/system"
 FIRSTRUN = "#!/bin/sh\nset -eu\nsh /boot/firmware/edge-fer/install.sh\n"
+RUN = (
+    " systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot"
+    " systemd.unit=kernel-command-line.target"
+)
 PI_CMDLINE = "console=tty1 root=PARTUUID=12-02 rootfstype=ext4 rootwait\n"
 PI_CONFIG = "dtparam=audio=on\n[cm4]\notg_mode=1\n[all]\n"
 MERGED = "# edge-fer: begin\n[all]\ndtparam=watchdog=on\n# edge-fer: end\n"
@@ -76,6 +89,7 @@ class Folder:
         self.write("edge-fer/root/etc/edge-fer/config.toml", CONFIG)
         self.write("edge-fer/root/usr/lib/edge-fer/clock", INSTALL)
         self.write(f"{UNITS}/edge-fer.service", SERVICE)
+        self.write(f"{UNITS}/edge-fer.service.d/sandbox.conf", SANDBOX)
         self.write(f"{UNITS}/edge-fer-clock.service", CLOCK)
         if system == "trixie":
             self.write("user-data", USER_DATA)
@@ -83,7 +97,9 @@ class Folder:
             self.write("network-config", NETWORK)
         else:
             self.write("firstrun.sh", FIRSTRUN)
-        run = " systemd.run=/boot/firstrun.sh" if system == "bookworm" else ""
+        run = " cgroup_enable=memory" + (RUN if system == "bookworm" else "")
+        if self.settings["network"]["wifi"]:
+            run += " cfg80211.ieee80211_regdom=DE"
         if merged:
             self.write("config.txt", PI_CONFIG + MERGED)
             self.write("cmdline.txt", PI_CMDLINE.strip() + run + "\n")
@@ -101,7 +117,8 @@ class Folder:
             "area": "exhibition",
             "notice": {"en": "A camera counts smiles."},
         }
-        stated = {"board": "pi4", "system": "trixie", "deployment": told, **changes}
+        stated = {"board": "pi4", "system": "trixie", "deployment": told}
+        stated |= {"run": {"source": "usb:0"}, **changes}
         shown: dict[str, Any] = CardSettings(**stated).model_dump(mode="json")
         shown["user"]["password_hash"] = bool(shown["user"]["password_hash"])
         return shown

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_fer.cameras import CAMERAS, open_camera
+from edge_fer.cameras import CAMERAS, check_camera, open_camera
 from edge_fer.cameras.images import ImageCamera
 from edge_fer.cameras.live import LiveCamera
 from edge_fer.cameras.orientation import Orientation
@@ -104,6 +104,17 @@ def test_addresses_that_make_no_sense(uri: str, says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_camera(uri)
     assert says in str(caught.value)
+    if "have no room" not in says:  # only its class knows that
+        with pytest.raises(ConfigError) as checked:
+            check_camera(uri)
+        assert str(checked.value) == str(caught.value)
+
+
+def test_a_device_need_not_be_here_to_be_read() -> None:
+    for uri in ("picamera2:1?size=640x480", "/dev/video97?fps=30", "usb:none", "rtsp://h/live"):
+        check_camera(uri)
+    with pytest.raises(DataError):
+        check_camera("/not/there.mp4")
 
 
 def test_every_option_is_an_argument_of_its_camera() -> None:

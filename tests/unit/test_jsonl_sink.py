@@ -17,7 +17,7 @@ import pytest
 
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer.records import Record, Recorder, boot_id, clock_ok
-from edge_fer.sinks import open_writer
+from edge_fer.sinks import check_writer, open_writer
 from edge_fer.sinks.budget import sync_cost
 from edge_fer.sinks.delivery import Delivery
 from edge_fer.sinks.jsonl import JsonlWriter
@@ -491,9 +491,42 @@ def test_addresses_that_make_no_sense(
     uri: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=says):
-        open_writer(uri)
+    for read in (open_writer, check_writer):
+        with pytest.raises(ConfigError, match=says):
+            read(uri)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_is_read_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for uri in (
+        "jsonl:out?rotate=10MB",
+        "sqlite:out",
+        "stdout",
+        "sse://127.0.0.1:8765?replay=5",
+        "mqtts://user@broker.local:8884/t?ca=not-there.pem&qos=1",
+    ):
+        check_writer(uri)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("mqtt://", "no address of a broker"),
+        ("mqtt://h:99999", "no address of a broker"),
+        ("mqtt://h/a/+", "cannot publish"),
+        ("mqtt://h?qs=1", "Did you mean qos"),
+        ("mqtt://h?ca=own.pem", "no TLS"),
+        ("mqtt://:s3cret@h?qos=7", "qos cannot be"),
+    ],
+)
+def test_brokers_that_make_no_sense(uri: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        check_writer(uri)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_options_are_read(tmp_path: Path) -> None:

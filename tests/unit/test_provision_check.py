@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from card_folders import MERGED, PI_CMDLINE, PI_CONFIG, USER_DATA, Folder
+from card_folders import MERGED, PI_CMDLINE, PI_CONFIG, UNITS, USER_DATA, Folder
 
 from edge_fer.errors import ConfigError
 from edge_fer_firmware.checking import check
@@ -46,7 +46,7 @@ def test_no_root_in_cmdline(tmp_path: Path) -> None:
 
 def test_a_fragment_needs_no_root(tmp_path: Path) -> None:
     card = Folder(tmp_path)
-    card.beside("cmdline.txt", "quiet splash\n")
+    card.beside("cmdline.txt", "quiet splash cgroup_enable=memory\n")
     assert card.said() == []
 
 
@@ -66,7 +66,7 @@ def test_doubled_parameters(tmp_path: Path, line: str, words: str) -> None:
 
 def test_two_consoles_are_as_they_should_be(tmp_path: Path) -> None:
     card = Folder(tmp_path, merged=True)
-    card.beside("cmdline.txt", f"console=serial0,115200 {PI_CMDLINE}")
+    card.beside("cmdline.txt", f"console=serial0,115200 cgroup_enable=memory {PI_CMDLINE}")
     assert card.said() == []
 
 
@@ -179,10 +179,12 @@ def test_a_kernel_that_is_not_on_the_partition(tmp_path: Path) -> None:
 
 def test_a_kernel_without_its_other_half(tmp_path: Path) -> None:
     card = Folder(tmp_path)
-    card.beside("config.txt", "kernel=mine.img\n")
+    card.beside("config.txt", "kernel=mine.img\ndtparam=watchdog=on\n")
     (found,) = card.said("config.txt")
     assert (found.state, found.line) == ("warning", 1)
-    card.beside("config.txt", "kernel=mine.img\ninitramfs mine.gz followkernel\n")
+    card.beside(
+        "config.txt", "dtparam=watchdog=on\nkernel=mine.img\ninitramfs mine.gz followkernel\n"
+    )
     assert card.said("config.txt") == []
 
 
@@ -191,7 +193,7 @@ CORAL = ("dtparam=pciex1", "kernel=kernel8.img", "dtoverlay=pcie-32bit-dma-pi5")
 
 def test_half_of_a_coral_pcie_pair(tmp_path: Path) -> None:
     card = Folder(tmp_path, board="pi5-coral-pcie")
-    card.beside("config.txt", "\n".join(CORAL) + "\n")
+    card.beside("config.txt", "dtparam=watchdog=on\n" + "\n".join(CORAL) + "\n")
     assert card.said() == []
     card.beside("config.txt", f"dtparam=watchdog=on\n{CORAL[0]}\n{CORAL[2]}\n")
     found = card.problem("config.txt", "half of a pair")
@@ -223,10 +225,29 @@ def test_a_block_without_its_end(tmp_path: Path) -> None:
 
 def test_a_file_that_was_changed_by_hand(tmp_path: Path) -> None:
     card = Folder(tmp_path)
-    card.edit("edge-fer/install.sh", "ready", "Ready")
+    card.write("meta-data", "instance-id: other\n")
     (found,) = card.said()
-    assert (found.state, found.file) == ("warning", "bootfs/edge-fer/install.sh")
+    assert (found.state, found.file) == ("warning", "bootfs/meta-data")
     assert "changed by hand" in found.message
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [
+        ("edge-fer/install.sh", "ready"),
+        ("edge-fer/root/usr/lib/edge-fer/clock", "ready"),
+        (f"{UNITS}/edge-fer-clock.service", "Time of day"),
+        (f"{UNITS}/edge-fer.service.d/sandbox.conf", "400M"),
+        ("edge-fer/root/etc/udev/rules.d/60-a.rules", "vcio"),
+    ],
+)
+def test_what_root_starts_was_changed_by_hand(tmp_path: Path, name: str, old: str) -> None:
+    card = Folder(tmp_path)
+    card.write("edge-fer/root/etc/udev/rules.d/60-a.rules", 'KERNEL=="vcio", MODE="0660"\n')
+    card.sign()
+    assert card.said() == []
+    card.edit(name, old, old[::-1].replace("M", "9"))
+    assert card.problem(name, "changed by hand").line == 0
 
 
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
@@ -246,6 +267,42 @@ def test_an_unknown_board_or_system(tmp_path: Path, key: str, name: str, near: s
     found = card.problem("card.json", f"no {key}")
     assert found.remedy == f"Did you mean {near}?"
     assert found.line == {"board": 4, "system": 5}[key]
+
+
+@pytest.mark.parametrize("key", ["board", "system"])
+def test_a_board_that_is_not_the_settings(tmp_path: Path, key: str) -> None:
+    card = Folder(tmp_path)
+    path = card.boot / "edge-fer/card.json"
+    stated = json.loads(path.read_text())
+    path.write_text(json.dumps({**stated, key: {"board": "pi3", "system": "bookworm"}[key]}))
+    assert card.problem("card.json", f"The card's {key} is")
+
+
+def test_an_installer_of_another_board(tmp_path: Path) -> None:
+    card = Folder(tmp_path)
+    said = "say 'edge-fer 1.0 for Raspberry Pi 5, Raspberry Pi OS (64-bit), trixie, storage root'\n"
+    card.write("edge-fer/install.sh", f"#!/bin/sh\n{said}")
+    card.sign()
+    assert card.problem("card.json", "was made for Raspberry Pi 5,").line == 4
+    card.edit("edge-fer/install.sh", "Raspberry Pi 5", "Raspberry Pi 4 Model B")
+    card.sign()
+    assert card.said() == []
+
+
+@pytest.mark.parametrize("name", ["cmdline.txt", "config.txt"])
+def test_fragments_that_are_gone(tmp_path: Path, name: str) -> None:
+    card = Folder(tmp_path)
+    (tmp_path / "fragments" / name).unlink()
+    assert card.problem(name, f"no {name}").remedy == "Render the card again."
+
+
+@pytest.mark.parametrize(
+    "name", ["ssh", "SSH.txt", "userconf", "userconf.txt", "wpa_supplicant.conf", "custom.toml"]
+)
+def test_files_that_the_system_acts_on_by_itself(tmp_path: Path, name: str) -> None:
+    card = Folder(tmp_path, merged=True)
+    card.write(name, "")
+    assert card.problem(name, "Not of this card").place == name
 
 
 def test_firstrun_and_user_data_in_one_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from card_folders import CONFIG, Folder
@@ -145,3 +146,23 @@ def test_sinks_of_another_kind_are_said_and_break_nothing(tmp_path: Path, sinks:
     card = rewritten(tmp_path, '["sqlite:/var/lib/edge-fer/counts.db"]', sinks)
     found = [f for f in card.said("config.toml") if f.check == "config.toml"]
     assert [f.line for f in found] == ([] if sinks == '"jsonl:-"' else [2])
+
+
+def test_what_the_image_must_have(tmp_path: Path) -> None:
+    def said(**settings: Any) -> list[tuple[str, str]]:
+        Folder(tmp_path, **settings)
+        return [(f.state, f.message) for f in check(tmp_path) if f.check == "image"]
+
+    ((state, words),) = said()
+    assert (state, "python3-venv" in words, "picamera2" in words) == ("ok", True, False)
+    (first, second) = said(run={"source": "picamera2:0"}, kiosk={"enabled": True, "url": "file:/a"})
+    assert "python3-picamera2" in first[1]
+    assert (second[0], "cage chromium" in second[1]) == ("warning", True)
+
+
+def test_a_kiosk_whose_packages_the_first_boot_gets(tmp_path: Path) -> None:
+    kiosk = {"enabled": True, "url": "file:/a"}
+    for ethernet, state in ((True, "ok"), (False, "warning")):
+        card = Folder(tmp_path, kiosk=kiosk, network={"ethernet": ethernet})
+        card.write("edge-fer/install.sh", "#!/bin/sh\napt-get -y install cage chromium\n")
+        assert [f.state for f in check(tmp_path) if f.check == "image"][1] == state

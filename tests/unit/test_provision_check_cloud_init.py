@@ -53,7 +53,38 @@ def test_enable_ssh(tmp_path: Path) -> None:
     card = with_user_data(tmp_path, f"{USER_DATA}enable_ssh: true\n")
     found = card.problem("user-data", "ignores enable_ssh")
     assert found.line == 8
+    # Nobody is told to do what their settings do not want.
+    assert found.remedy == "Take it out: the settings say ssh = false."
+    card = Folder(tmp_path, network={"ssh": True})
+    card.write("user-data", f"{USER_DATA}enable_ssh: true\n")
+    found = card.problem("user-data", "ignores enable_ssh")
     assert "systemctl, enable, --now, ssh" in found.remedy
+
+
+@pytest.mark.parametrize("command", ["[systemctl, enable, --now, ssh]", "raspi-config do_ssh 0"])
+def test_ssh_that_the_settings_do_not_want(tmp_path: Path, command: str) -> None:
+    text = USER_DATA.replace("runcmd: [", f"runcmd: [{command}, ")
+    card = with_user_data(tmp_path, text)
+    assert card.problem("user-data", "ssh = false").line == 6
+    wanted = Folder(tmp_path, network={"ssh": True}, user={"ssh_keys": ["ssh-ed25519 AAAA"]})
+    wanted.write("user-data", text)
+    wanted.sign()
+    assert wanted.said() == []
+
+
+def test_a_user_data_that_installs_nothing(tmp_path: Path) -> None:
+    card = with_user_data(tmp_path, USER_DATA.replace("edge-fer/install.sh", "other.sh"))
+    assert card.problem("user-data", "nothing is installed").line == 6
+
+
+def test_a_root_that_takes_the_data_partitions_place(tmp_path: Path) -> None:
+    text = USER_DATA.replace('"off"', "auto")
+    card = with_user_data(tmp_path, text)
+    assert card.problem("user-data", "growpart").line == 7
+    plain = Folder(tmp_path, storage="root")
+    plain.write("user-data", text)
+    plain.sign()
+    assert plain.said() == []
 
 
 def test_rpi_is_raspberry_pi_os_alone(tmp_path: Path) -> None:
@@ -246,4 +277,21 @@ def test_sudo_and_ssh_in_firstrun(tmp_path: Path) -> None:
     )
     card.sign()
     assert card.problem("firstrun.sh", "SSH takes").line == 4
+    (warned,) = [f for f in card.said("firstrun.sh") if f.state == "warning"]
+    assert ("key is root" in warned.message, warned.line) == (True, 5)
+
+
+def test_sudo_without_the_password_of_firstrun(tmp_path: Path) -> None:
+    card = Folder(tmp_path, system="bookworm")
+    text = f"{FIRSTRUN}HASH='{HASHES['strong']}'\necho 'edge {SUDO[6:]}' >sudoers\n"
+    card.write("firstrun.sh", text, 0o600)
+    card.sign()
     assert card.problem("firstrun.sh", "becomes root").line == 5
+
+
+def test_firstrun_that_installs_nothing_and_switches_ssh_on(tmp_path: Path) -> None:
+    card = Folder(tmp_path, system="bookworm")
+    card.write("firstrun.sh", "#!/bin/sh\n# sh edge-fer/install.sh\nsystemctl enable ssh.service\n")
+    card.sign()
+    assert card.problem("firstrun.sh", "nothing is installed")
+    assert card.problem("firstrun.sh", "ssh = false").line == 3

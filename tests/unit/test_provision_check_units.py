@@ -245,7 +245,7 @@ def test_what_is_no_secret(tmp_path: Path, line: str) -> None:
 def test_a_cameras_password_is_for_root_and_the_service(tmp_path: Path) -> None:
     card = Folder(tmp_path)
     name = "edge-fer/root/etc/edge-fer/config.toml"
-    card.edit(name, "picamera2:0", "rtsp://edge:sesame@192.168.1.5/a")
+    card.edit(name, "usb:0", "rtsp://edge:sesame@192.168.1.5/a")
     card.sign()
     assert card.problem("config.toml", "mode 0644")
     (card.boot / name).chmod(0o600)

@@ -154,6 +154,16 @@ def test_an_older_one_than_the_cards_is_not_believed(tmp_path: Path) -> None:
     assert machine.found(tmp_path, "cloud-init schema")[0].state == "warning"
 
 
+def test_a_network_that_it_cannot_read_without_netplan(tmp_path: Path) -> None:
+    card = Folder(tmp_path, network={"wifi": {"ssid": "museum", "country": "DE"}})
+    card.write("network-config", "version: 2\nwifis: {}\n")
+    said = "Additional properties are not allowed ('wifis' was unexpected)\n"
+    answers: Said = {"network-config": Answer(code=1, err=said)}
+    without = Machine(answers, missing=["netplan"]).found(tmp_path, "cloud-init schema")[1]
+    assert (without.state, without.remedy) == ("skipped", "apt install netplan.io")
+    assert Machine(answers).found(tmp_path, "cloud-init schema")[1].state == "problem"
+
+
 def test_secrets_in_its_words_are_not_repeated(tmp_path: Path) -> None:
     card = Folder(tmp_path)
     hashed = "$6$abcdefgh$eBbGORKhoekJ6zEJ"

@@ -74,12 +74,12 @@ def test_line_ends_and_odd_bytes_of_the_users_stay() -> None:
 @pytest.mark.parametrize(
     ("theirs", "where"),
     [
-        ("camera_auto_detect=0\n", ":1"),
-        ("\n# why\n  camera_auto_detect=0\n", ":3"),
-        ("[pi4]\ncamera_auto_detect=0\n", ":2"),
+        ("dtparam=watchdog=off\n", ":1"),
+        ("\n# why\n  dtparam=watchdog=off\n", ":3"),
+        ("[pi4]\ndtparam=watchdog=off\n", ":2"),
         ("dtparam=audio=on\ndtparam=i2c=on,watchdog=off\n", ":2"),
-        (block("dtparam=watchdog=on") + "camera_auto_detect=0\n", ":5"),
-        ("a=1\n" + block("camera_auto_detect=0", "b=2") + "c=3\ncamera_auto_detect=0\n", ":8"),
+        (block("dtparam=watchdog=on") + "dtparam=watchdog=off\n", ":5"),
+        ("a=1\n" + block("dtparam=watchdog=off", "b=2") + "c=3\ndtparam=watchdog=off\n", ":8"),
     ],
 )
 def test_a_setting_that_contradicts_ours_is_named_with_its_line(theirs: str, where: str) -> None:
@@ -98,14 +98,24 @@ def test_a_kernel_beside_ours_is_refused_with_its_filter() -> None:
 @pytest.mark.parametrize(
     "theirs",
     [
-        "#camera_auto_detect=0\n",
-        "[none]\ncamera_auto_detect=0\n",
+        "#dtparam=watchdog=off\n",
+        "[none]\ndtparam=watchdog=off\n",
         "camera_auto_detect=1\n",
         "dtoverlay=imx219\ndtparam=audio=off\ninclude more.txt\n",
     ],
 )
 def test_what_does_not_contradict_stays(theirs: str) -> None:
     assert merge(theirs, OURS).startswith(theirs)
+
+
+@pytest.mark.parametrize("where", ["", "[pi4]\n"])
+def test_a_camera_that_the_user_set_up_by_hand_stays_so(where: str) -> None:
+    theirs = f"{where}camera_auto_detect=0\ndtoverlay=imx519\n"
+    merged = merge(theirs, OURS)
+    assert merged == theirs + block("dtparam=watchdog=on")
+    assert merge(merged, OURS) == merged
+    # In a block of ours it is not the user's.
+    assert merge(block("camera_auto_detect=0"), OURS) == block(*OURS)
 
 
 def test_an_overlay_is_not_loaded_twice_but_under_a_filter_it_does_not_count() -> None:

@@ -13,6 +13,7 @@ import scratch_card
 import yaml
 
 from edge_fer_firmware import first_boot
+from edge_fer_firmware.boot import cmdline
 from edge_fer_firmware.first_boot.wifi import key_of, keyfile_ssid
 from edge_fer_firmware.plan import Plan
 from edge_fer_firmware.settings import Wifi
@@ -132,6 +133,11 @@ def test_another_rendering_is_another_instance_for_cloud_init() -> None:
     assert loaded(scratch_card.plan(), "meta-data") == metas[0]
 
 
+def test_the_instance_is_ours_whatever_the_imager_left_on_the_kernels_line() -> None:
+    text = "root=x ds=nocloud;i=rpi-imager-1700000000 quiet cloud-init=disabled\n"
+    assert cmdline.merge(text, *first_boot.cmdline(scratch_card.plan())) == "root=x quiet\n"
+
+
 def test_kernel_starts_firstrun_where_bookworm_keeps_it() -> None:
     add, gone = first_boot.cmdline(scratch_card.plan("bookworm", **scratch_card.FULL))
     assert add == (
@@ -148,7 +154,9 @@ def test_one_mechanism_each() -> None:
         system: {file.path for file in first_boot.files(scratch_card.plan(system))}
         for system in ("trixie", "bookworm")
     }
-    assert names["trixie"] - names["bookworm"] == {"user-data", "network-config", "meta-data"}
+    swap = "edge-fer/root/etc/rpi/swap.conf.d/60-edge-fer.conf"
+    own = {"user-data", "network-config", "meta-data", swap}
+    assert names["trixie"] - names["bookworm"] == own
     assert names["bookworm"] - names["trixie"] == {"firstrun.sh"}
 
 
@@ -200,8 +208,10 @@ def test_scripts_please_shellcheck(tmp_path: Path) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed: apt install shellcheck")
     scripts = []
+    run = {"source": "picamera2", "sinks": ["sse://127.0.0.1:8765", "mqtt://u:p@10.0.0.9/x"]}
     for system in ("trixie", "bookworm"):
-        for file in first_boot.files(scratch_card.plan(system, **scratch_card.FULL)):
+        more = {**scratch_card.FULL, "kiosk": {"enabled": True}, "run": run}
+        for file in first_boot.files(scratch_card.plan(system, **more)):
             if file.executable:
                 assert isinstance(file.content, bytes)
                 scripts.append(tmp_path / f"{system}-{Path(file.path).name}")

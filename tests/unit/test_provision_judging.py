@@ -55,6 +55,7 @@ WEAK: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("word", WEAK)
 def test_a_weak_choice_must_be_said_twice(word: str) -> None:
     (found,) = judge(settings(**WEAK[word]), crypt=crypt)
+    assert found.keys
     assert (found.state, f'accept = ["{word}"]' in found.remedy) == ("problem", True)
     (found,) = judge(settings(**WEAK[word], accept=[word]), crypt=crypt)
     assert found.state == "warning"
@@ -207,3 +208,43 @@ def test_the_real_libcrypt() -> None:
     assert other is not None
     assert guessed(other, CRYPT) is None
     assert guessed(other, CRYPT, also=["a long and strange one"]) == "a long and strange one"
+
+
+def test_each_judgement_names_its_setting() -> None:
+    card = settings(
+        accept=["nonsense"],
+        storage="overlay",
+        model_updates=True,
+        network={"ssh": True},
+        user={"password_hash": RASPBERRY},
+        deployment={**TOLD, "operator": "", "notice": {"en": "For pupils"}},
+        run={"source": "synthetic", "sinks": ["sqlite:a", "sse://0.0.0.0:1"]},
+    )
+    assert {".".join(found.keys) for found in judge(card, crypt=crypt)} == {
+        "accept",
+        "deployment.operator",
+        "deployment.notice",
+        "network.ssh",
+        "user.password_hash",
+        "run.sinks",
+        "model_updates",
+    }
+
+
+@pytest.mark.parametrize(
+    ("board", "changes", "keys"),
+    [
+        ("zero2w", {"service": {"memory_max_mb": 410}}, [("service", "memory_max_mb")]),
+        ("zero2w", {"service": {"memory_max_mb": 409}}, []),
+        ("zero2w", {"kiosk": {"enabled": True}}, [("kiosk", "enabled")]),
+        ("pi3", {"kiosk": {"enabled": True}}, []),
+        ("pi3", {"service": {"memory_max_mb": 8000}}, [("service", "memory_max_mb")]),
+        ("unknown", {"service": {"memory_max_mb": 8000}}, []),
+    ],
+)
+def test_memory_that_a_board_may_not_have(
+    board: str, changes: dict[str, Any], keys: list[tuple[str, ...]]
+) -> None:
+    found = judge(settings(board=board, **changes), crypt=crypt)
+    assert [f.keys for f in found] == keys
+    assert all(f.state == "warning" and f.remedy for f in found)

@@ -194,3 +194,22 @@ def test_systemd_makes_the_accounts_and_the_folders(tmp_path: Path) -> None:
     number = int(re.findall(r"^edge-fer:x:(\d+):", groups, re.M)[0])
     assert (tmp_path / "etc/edge-fer/credentials").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "var/lib/edge-fer/models").stat().st_gid == number
+
+
+@pytest.mark.skipif(TMPFILES is None, reason="no systemd")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_service_may_read_its_settings_and_nobody_else(tmp_path: Path) -> None:
+    for path, text in by_path((*account.files(plan()), *configuration.files(plan()))).items():
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text(text)
+    (tmp_path / "etc/passwd").write_text(
+        "root:x:0:0::/root:/bin/sh\nedge-fer:x:4711:4712::/:/bin/false\n"
+    )
+    (tmp_path / "etc/group").write_text("root:x:0:\nedge-fer:x:4712:\n")
+    config = tmp_path / "etc/edge-fer/config.toml"
+    config.chmod(0o600)  # as the installer copies it
+    command = [str(TMPFILES), f"--root={tmp_path}", "--create", "edge-fer.conf"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = config.stat()
+    assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o640, 0, 4712)

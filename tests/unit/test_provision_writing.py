@@ -6,50 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from boot_folders import CONFIG, boot_folder, card, tree
 
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer_firmware.boot.config_txt import BEGIN
 from edge_fer_firmware.boot.exchange import STAGE
 from edge_fer_firmware.boot.writing import write_folder, write_into
-from edge_fer_firmware.carded import Card, CardFile, root_file
+from edge_fer_firmware.carded import CardFile
 
-CONFIG = "camera_auto_detect=1\n[pi5]\ndtoverlay=nospi10\n"
-CMDLINE = "console=tty1 root=PARTUUID=8a43 rootwait resize\n"
-# RPi-Distro/pi-gen, stage2/04-cloud-init/files, shortened.
-STOCK_USER_DATA = "#cloud-config\n\n## hostname\n#hostname: raspberrypi\nssh_pwauth: false\n"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
-
-
-def card(**changes: object) -> Card:
-    values: dict[str, object] = {
-        "boot": (
-            CardFile(path="user-data", content=b"#cloud-config\nhostname: a\n", secret=True),
-            CardFile(path="edge-fer/card.json", content=b"{}\n"),
-            CardFile(path="edge-fer/install.sh", content=b"#!/bin/sh\n", executable=True),
-            root_file("/etc/systemd/system/edge-fer.service", "[Service]\n"),
-        ),
-        "config": ("dtparam=watchdog=on",),
-        "cmdline": ("quiet",),
-        "cmdline_gone": ("resize",),
-        "beside": (CardFile(path="notice.html", content=b"<p>"),),
-    }
-    return Card(**{**values, **changes})  # type: ignore[arg-type]
-
-
-def boot_folder(path: Path) -> Path:
-    path.mkdir(exist_ok=True)
-    (path / "config.txt").write_text(CONFIG)
-    (path / "cmdline.txt").write_text(CMDLINE)
-    (path / "kernel8.img").write_bytes(b"kernel")
-    return path
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below, with its content: equal before and after means that nothing changed."""
-    return {
-        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
-        for p in sorted(folder.rglob("*"))
-    }
 
 
 def mode(path: Path) -> int:
@@ -211,7 +176,7 @@ def test_bytes_that_are_no_utf8_stay(tmp_path: Path) -> None:
 def test_a_copy_with_names_in_capitals_does_not_get_second_files(tmp_path: Path) -> None:
     boot = boot_folder(tmp_path / "boot")
     (boot / "config.txt").rename(boot / "CONFIG.TXT")
-    (boot / "User-Data").write_text(STOCK_USER_DATA)
+    (boot / "user-data").rename(boot / "User-Data")
     write_into(card(), boot)
     assert BEGIN in (boot / "CONFIG.TXT").read_text()
     assert b"hostname: a" in (boot / "User-Data").read_bytes()
@@ -271,56 +236,6 @@ def test_a_file_that_cannot_be_merged_is_named_and_nothing_changes(
     with pytest.raises(ConfigError, match=f"{boot}/{reason}"):
         write_into(card(), boot)
     assert tree(boot) == before
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "line"),
-    [
-        ("firstrun.sh", "#!/bin/bash\nset +e\n", 1),
-        ("user-data", "#cloud-config\nhostname: theirs\n", 2),
-        ("network-config", "network:\n  version: 2\n  wifis:\n", 3),
-        ("USER-DATA", STOCK_USER_DATA + "runcmd: [[reboot]]\n", 6),
-    ],
-)
-def test_somebody_elses_customisation_is_refused_unless_forced(
-    tmp_path: Path, name: str, text: str, line: int
-) -> None:
-    boot = boot_folder(tmp_path / "boot")
-    (boot / name).write_text(text)
-    before = tree(boot)
-    with pytest.raises(ConfigError, match=f"{name}:{line}: somebody else's") as caught:
-        write_into(card(), boot)
-    assert "theirs" not in caught.value.message, "a line may be a password"
-    assert tree(boot) == before
-    write_into(card(), boot, force=True)
-    assert (boot / "edge-fer/install.sh").is_file()
-
-
-def test_what_the_image_brings_is_nobodys_customisation(tmp_path: Path) -> None:
-    boot = boot_folder(tmp_path / "boot")
-    (boot / "user-data").write_text(STOCK_USER_DATA)
-    (boot / "meta-data").write_text("# about\ndsmode: local\ninstance_id: rpios-image\n")
-    (boot / "network-config").write_text("#network:\n#  version: 2\n")
-    write_into(card(), boot)
-    assert b"hostname: a" in (boot / "user-data").read_bytes()
-
-
-def test_a_card_for_firstrun_is_not_written_onto_an_image_with_cloud_init(tmp_path: Path) -> None:
-    boot = boot_folder(tmp_path / "boot")
-    (boot / "user-data").write_text(STOCK_USER_DATA)
-    first = CardFile(path="firstrun.sh", content=b"#!/bin/sh\n", executable=True)
-    with pytest.raises(ConfigError, match="set up by cloud-init") as caught:
-        write_into(card(boot=(first,)), boot)
-    assert "trixie" in caught.value.remedy
-
-
-def test_a_folder_of_our_name_that_is_not_ours_is_refused(tmp_path: Path) -> None:
-    boot = boot_folder(tmp_path / "boot")
-    (boot / "edge-fer").mkdir()
-    (boot / "edge-fer" / "diary.txt").write_text("dear")
-    with pytest.raises(ConfigError, match="edge-fer did not make it"):
-        write_into(card(), boot)
-    assert (boot / "edge-fer" / "diary.txt").read_text() == "dear"
 
 
 # Failures while writing

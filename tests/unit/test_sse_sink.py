@@ -14,6 +14,7 @@ import pytest
 
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer.records import Record
+from edge_fer.sinks import check_writer
 from edge_fer.sinks.sse import SseWriter
 from edge_fer.sinks.sse_ring import Ring
 
@@ -289,8 +290,9 @@ def test_rubbish_on_the_wire_ends_that_connection_only(writer: SseWriter) -> Non
     ],
 )
 def test_bad_addresses(uri: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        SseWriter.open(uri)
+    for read in (SseWriter.open, check_writer):
+        with pytest.raises(ConfigError, match=words):
+            read(uri)
 
 
 def test_a_port_that_is_taken(writer: SseWriter) -> None:

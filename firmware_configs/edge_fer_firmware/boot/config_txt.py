@@ -27,6 +27,9 @@ _OVERLAY = "dtoverlay"
 # Given as often as wanted, each time for something else.
 _REPEATED = frozenset({_OVERLAY, "device_tree_overlay", "gpio", "include", "initramfs"})
 _PARAMETER = frozenset({"dtparam", "device_tree_param"})
+# Where the user says otherwise, theirs holds: a sensor that is not found by itself is named by its
+# own overlay, with this off (raspberrypi/documentation, config_txt/common.adoc).
+_YIELDING = frozenset({"camera_auto_detect"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,8 @@ def merge(existing: str, lines: Sequence[str], *, name: str = "config.txt") -> s
 
     Everything outside of the block stays as it is, with its line ends. A block that is there
     already is replaced where it stands; else it comes last. It begins with ``[all]``, so no filter
-    of the user's holds in it. An overlay that the user loads for every board is not loaded twice.
+    of the user's holds in it. An overlay that the user loads for every board is not loaded twice,
+    and a camera that the user set up by hand stays so: ``camera_auto_detect=0`` is not overruled.
 
     Args:
         existing: the file, as it was read without translating line ends.
@@ -94,10 +98,15 @@ def merge(existing: str, lines: Sequence[str], *, name: str = "config.txt") -> s
     # Lines behind a block of ours come after its [all], which is where they are counted from.
     shift = len(rows) - len(before) - len(after) - 1
     theirs = [replace(s, line=s.line + shift) if s.line > len(before) else s for s in theirs]
+    left = {s.text for s in theirs if s.key == _OVERLAY and not s.filters}
     for setting in settings(lines):
-        _no_conflict(setting, theirs, name)
-    loaded = {s.text for s in theirs if s.key == _OVERLAY and not s.filters}
-    kept = [line for line in lines if line not in loaded]
+        if setting.key in _YIELDING:
+            left |= {
+                setting.text for s in theirs if s.key == setting.key and s.text != setting.text
+            }
+        else:
+            _no_conflict(setting, theirs, name)
+    kept = [line for line in lines if line not in left]
     end = "\r\n" if "\r\n" in existing else "\n"
     if before and not before[-1].endswith(("\n", "\r")):
         before[-1] += end

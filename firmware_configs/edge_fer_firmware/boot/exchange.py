@@ -63,7 +63,7 @@ def exchange(folder: Path, items: Sequence[Item], *, private: bool) -> list[Path
         The files.
 
     Raises:
-        ConfigError: a file that is to be copied cannot be read.
+        ConfigError: a file that is to be copied cannot be read, or would replace a folder.
         DeviceError: no room, read-only, or any other failure of the folder's file system.
     """
     stage = folder / STAGE
@@ -77,6 +77,9 @@ def exchange(folder: Path, items: Sequence[Item], *, private: bool) -> list[Path
         _room(folder, items)
         tops = dict.fromkeys(item.path.partition("/")[0] for item in items)
         targets = {top: found(folder, top) for top in tops}
+        for item in items:
+            if item.path in targets and targets[item.path].is_dir():
+                raise ConfigError(f"{targets[item.path]} is a folder.", "Move it away.")
         try:
             stage.mkdir(0o700)
             (stage / "old").mkdir()
@@ -101,7 +104,7 @@ def exchange(folder: Path, items: Sequence[Item], *, private: bool) -> list[Path
 
 def _room(folder: Path, items: Sequence[Item]) -> None:
     # Every file and folder takes whole clusters.
-    cluster = max(os.statvfs(folder).f_frsize, 512)
+    cluster = _cluster(folder)
     folders = {parent for item in items for parent in Path(item.path).parents}
     sizes = [_size(item.file) for item in items]
     need = sum(-(-size // cluster) for size in sizes) * cluster + len(folders) * cluster
@@ -113,6 +116,11 @@ def _room(folder: Path, items: Sequence[Item]) -> None:
             f"the card's files need {need / 1e6:.1f} MB.",
             "Use a card with a larger boot partition, or make room.",
         )
+
+
+def _cluster(folder: Path) -> int:
+    # Windows has no statvfs; there, as mkfs.fat(8) makes partitions from 260 MB to 8 GB.
+    return max(os.statvfs(folder).f_frsize, 512) if hasattr(os, "statvfs") else 4096
 
 
 def _size(file: CardFile) -> int:
@@ -128,10 +136,11 @@ def _write(path: Path, file: CardFile, *, private: bool) -> None:
     mode = 0o600 if file.secret else 0o755 if file.executable else 0o644
     path.parent.mkdir(parents=True, exist_ok=True)
     # With its mode from the start: at no moment can others read a secret.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(path, flags, mode)
     with os.fdopen(handle, "wb") as target:
         with suppress(OSError):  # FAT knows no modes, and says so or not
-            os.fchmod(handle, mode)
+            path.chmod(mode)
         if private and file.secret and os.fstat(handle).st_mode & 0o077:
             raise DeviceError(
                 f"The file system of {path.parents[-2]} lets everybody read {file.path}.",

@@ -19,6 +19,8 @@ BOOT, FRAGMENTS = "bootfs", "fragments"
 
 _CONFIG, _CMDLINE, _GONE = "config.txt", "cmdline.txt", "cmdline-gone.txt"
 _CARD = f"{PAYLOAD}/card.json"
+# What a rendering for another system has in bootfs/, beside our own folder.
+_EITHER = {f"{BOOT}/{name}" for name in ("user-data", "network-config", "meta-data", "firstrun.sh")}
 # Windows and the FAT drivers of all systems refuse these (Microsoft, "Naming Files").
 _NOT_ON_FAT = frozenset('<>:"\\|?*')
 _HINT = "Name the small FAT partition of a flashed card, bootfs: it has config.txt and cmdline.txt."
@@ -27,12 +29,13 @@ _HINT = "Name the small FAT partition of a flashed card, bootfs: it has config.t
 def write_folder(card: Card, folder: Path, *, force: bool = False) -> list[Path]:
     """A folder with all of the card: ``bootfs/``, ``fragments/`` and what is beside.
 
-    An earlier rendering is replaced as a whole; other files in the folder stay.
+    An earlier rendering is replaced as a whole; other files in the folder stay. ``bootfs/`` and
+    ``fragments/`` may hold nothing else, forced or not: what we did not make is never deleted.
 
     Args:
         card: what to write.
         folder: new, empty, or made by an earlier call. 0700 where the card holds a secret.
-        force: also into a folder with other things in it.
+        force: also into a folder with other things in it; files of the same names are replaced.
 
     Returns:
         The files, in the order of the card.
@@ -60,6 +63,7 @@ def write_folder(card: Card, folder: Path, *, force: bool = False) -> list[Path]
         _text(f"{FRAGMENTS}/{_GONE}", " ".join(card.cmdline_gone) + "\n"),
     ]
     items += [Item(path=file.path, file=file) for file in card.beside]
+    _refuse_strangers(folder, {item.path for item in items}, ours=ours)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,21 +96,21 @@ def write_into(card: Card, boot: Path, *, force: bool = False) -> list[Path]:
         The files, config.txt and cmdline.txt last.
 
     Raises:
-        ConfigError: it is no boot folder, its config.txt or cmdline.txt cannot be merged, or
-            somebody else's customisation is there; with file and line.
+        ConfigError: it is no boot folder, its config.txt or cmdline.txt cannot be merged, what
+            would be replaced is a link or a folder that we did not make, or somebody else's
+            customisation is there; with file and line.
         DeviceError: it is read-only, full or fails. In every case the folder is as it was.
     """
     boot = boot.resolve()
     _names(card.boot)
+    _refuse_links(boot, [_CONFIG, _CMDLINE, *(file.path.partition("/")[0] for file in card.boot)])
     texts = {name: _read(_required(boot, name)) for name in (_CONFIG, _CMDLINE)}
-    ours = (boot / _CARD).is_file()
+    payload = found(boot, PAYLOAD)
+    ours = (payload / "card.json").is_file()
     if not force:
-        refuse_customised(boot, [file.path for file in card.boot], ours=ours)
-        if (boot / PAYLOAD).exists() and not ours:
-            raise ConfigError(
-                f"{boot / PAYLOAD} is there, and edge-fer did not make it.",
-                "Move it away, or say --force.",
-            )
+        refuse_customised(boot, [file.path for file in card.boot], texts[_CMDLINE], ours=ours)
+    if payload.exists() and not ours:
+        raise ConfigError(f"{payload} is there, and edge-fer did not make it.", "Move it away.")
     config = config_txt.merge(texts[_CONFIG], card.config, name=str(found(boot, _CONFIG)))
     line = cmdline.merge(
         texts[_CMDLINE], card.cmdline, card.cmdline_gone, name=str(found(boot, _CMDLINE))
@@ -115,6 +119,35 @@ def write_into(card: Card, boot: Path, *, force: bool = False) -> list[Path]:
     # cmdline.txt comes last: without it a card that is pulled out too early boots as before.
     items += [_text(_CONFIG, config), _text(_CMDLINE, line)]
     return exchange(boot, items, private=False)
+
+
+def _refuse_strangers(folder: Path, new: set[str], *, ours: bool) -> None:
+    """Exchanging a folder deletes what was in it: let that be our own files."""
+    known = new | _EITHER if ours else set()
+    for top in (BOOT, FRAGMENTS):
+        there = found(folder, top)
+        if there.is_symlink() or there.is_file():
+            strange = [there]
+        else:
+            strange = [
+                path
+                for path in sorted(there.rglob("*"))
+                if (path.is_symlink() or not path.is_dir())
+                and (name := f"{top}/{path.relative_to(there).as_posix()}") not in known
+                and not (ours and name.startswith(f"{BOOT}/{PAYLOAD}/"))
+            ]
+        if strange:
+            raise ConfigError(
+                f"{strange[0]} is there, and edge-fer did not make it.",
+                "Move it away, or name a new folder.",
+            )
+
+
+def _refuse_links(boot: Path, names: Sequence[str]) -> None:
+    """FAT has none: this is no partition, and what they lead to is not ours to replace."""
+    for name in dict.fromkeys(names):
+        if (path := found(boot, name)).is_symlink():
+            raise ConfigError(f"{path} is a link.", "Put the file or folder itself there.")
 
 
 def _text(path: str, text: str) -> Item:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from edge_fer_firmware.checking.accounts import check_boot_files
 from edge_fer_firmware.checking.application import check_application
 from edge_fer_firmware.checking.cloud_init import check_cloud_init
 from edge_fer_firmware.checking.cmdline import check_cmdline
 from edge_fer_firmware.checking.config_txt import check_config
 from edge_fer_firmware.checking.folder import CardFolder, open_folder
+from edge_fer_firmware.checking.image import check_image
 from edge_fer_firmware.checking.manifest import check_manifest
+from edge_fer_firmware.checking.rules import check_rules
 from edge_fer_firmware.checking.scripts import check_scripts
 from edge_fer_firmware.checking.secrets import check_secrets
 from edge_fer_firmware.checking.storage import check_clock, check_storage
@@ -45,15 +48,18 @@ def check(
     card = open_folder(folder)
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "card": lambda: check_manifest(card),
+        "boot files": lambda: check_boot_files(card),
         "cmdline": lambda: check_cmdline(card),
         "config.txt": lambda: check_config(card),
         "cloud-init": lambda: check_cloud_init(card, crypt),
         "scripts": lambda: check_scripts(card, crypt),
         "units": lambda: check_units(card),
+        "udev rules": lambda: check_rules(card),
         "storage": lambda: check_storage(card),
         "clock": lambda: check_clock(card),
         "secrets": lambda: check_secrets(card),
         "application": lambda: check_application(card),
+        "image": lambda: check_image(card),
     }
     found: list[Finding] = []
     for name, look in checks.items():
@@ -70,7 +76,10 @@ def _applies(card: CardFolder, name: str) -> bool:
     """There is something that this check could have looked at."""
     if name == "cloud-init":
         return (card.boot / "user-data").is_file()
-    return name != "cmdline" or card.cmdline.is_file()
+    if name == "udev rules":
+        return any(path.suffix == ".rules" for path in card.ours())
+    # Of the image there is nothing to be seen, only to be said.
+    return name != "image" and (name != "cmdline" or card.cmdline.is_file())
 
 
 def _once(found: Iterable[Finding]) -> list[Finding]:

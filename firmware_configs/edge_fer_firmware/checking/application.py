@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from edge_fer.config import load_settings
 from edge_fer.errors import ConfigError, MissingExtra, ModelError
-from edge_fer.modelfile import read_model
-from edge_fer.models import shipped
+from edge_fer.models import load, shipped
 from edge_fer_firmware.carded import PAYLOAD
 from edge_fer_firmware.checking.folder import CARD, CardFolder
 from edge_fer_firmware.checking.toml_lines import read_run, sinks_of
@@ -19,10 +18,12 @@ from edge_fer_firmware.findings import Finding, State
 from edge_fer_firmware.judging import judge
 from edge_fer_firmware.loading import line_of
 from edge_fer_firmware.plan import CONFIG
+from edge_fer_firmware.planning import load_model
 from edge_fer_firmware.settings import CardSettings
 
 __all__ = ["check_application"]
 
+_TASKS: tuple[Literal["model", "detector"], ...] = ("model", "detector")
 _TOLD = ("operator", "purpose", "notice")
 
 
@@ -113,12 +114,15 @@ def _line_in_card(card: CardFolder, found: Finding) -> int:
 
 def _models(card: CardFolder) -> Iterator[Finding]:
     folder = card.boot / PAYLOAD / "models"
+    run, text = read_run(card)
+    used = {PurePosixPath(str(run.get(key, "")).partition("?")[0]).name: key for key in _TASKS}
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         name = card.name(path)
         if path.suffix != ".tflite":  # a detector of OpenCV's has no contract
             continue
+        key = used.get(path.name) or used.get(path.stem)
         try:
-            found = read_model(path)
+            found = load_model(path, key) if key else load(str(path))
         except ModelError as err:
             message = err.message.replace(str(path), path.name)
             yield _finding("models", name, 0, message, err.remedy or "Convert it again.")
@@ -129,9 +133,8 @@ def _models(card: CardFolder) -> Iterator[Finding]:
                 message=f"{found.name}: its contract is whole, sha256 {found.sha256[:12]}.",
                 file=name,
             )
-    run, text = read_run(card)
     file = card.name(card.device_file(str(CONFIG)))
-    for key in ("model", "detector"):
+    for key in _TASKS:
         named = str(run.get(key, "")).partition("?")[0]
         line = line_of(text, (key,))
         if named.startswith("/") and not (folder / PurePosixPath(named).name).is_file():

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge_fer.uri import suggestion
+from edge_fer_firmware.checking.accounts import enables_ssh, judge_root, judge_ssh
 from edge_fer_firmware.checking.folder import CardFolder, known
 from edge_fer_firmware.checking.yaml_lines import Document, NotYaml, read_yaml
 from edge_fer_firmware.findings import Finding, State
+from edge_fer_firmware.first_boot.names import INSTALLER
 from edge_fer_firmware.judging import judge_hash, must_accept
 from edge_fer_firmware.passwords import CRYPT, Crypt
 
@@ -53,6 +55,7 @@ def check_cloud_init(card: CardFolder, crypt: Crypt | None = CRYPT) -> Iterator[
         elif name == "user-data":
             yield from _keys(card, document)
             yield from _users(card, document, crypt)
+            yield from _commands(card, document)
         elif name == "network-config":
             yield from _network(card, document)
         else:
@@ -68,16 +71,42 @@ def _keys(card: CardFolder, document: Document) -> Iterator[Finding]:
     for key in document.data or {}:
         line = document.line(key)
         if key in _RASPBERRY:
-            remedy = (
-                "Write under runcmd: - [systemctl, enable, --now, ssh]"
-                if key == "enable_ssh"
-                else "Take it out, or keep it for Raspberry Pi OS alone."
-            )
+            remedy = "Take it out, or keep it for Raspberry Pi OS alone."
+            if key == "enable_ssh":
+                wanted = card.settings is not None and card.settings.network.ssh
+                remedy = (
+                    "Write under runcmd: - [systemctl, enable, --now, ssh]"
+                    if wanted
+                    else ("Take it out: the settings say ssh = false.")
+                )
             state: State = "problem" if key == "enable_ssh" else "warning"
             yield _finding(card, "user-data", line, _RASPBERRY[key], remedy, state=state)
         elif key not in names:
             message = f"cloud-init has no key {key!r} that we know."
             yield _finding(card, "user-data", line, message, suggestion(str(key), names))
+
+
+def _commands(card: CardFolder, document: Document) -> Iterator[Finding]:
+    """What is run, and who may have the rest of the card."""
+    data: dict[str, Any] = document.data or {}
+    file = card.name(card.boot / "user-data")
+    installs = False
+    for key in ("bootcmd", "runcmd"):
+        for number, entry in enumerate(_list(data.get(key))):
+            command = " ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
+            installs = installs or (key == "runcmd" and INSTALLER in command)
+            if enables_ssh(command):
+                yield from judge_ssh(card, file, document.line(key, number))
+    if card.card and not installs:
+        line = document.line("runcmd")
+        message = f"runcmd does not run {INSTALLER}: nothing is installed."
+        yield _finding(card, "user-data", line, message, f"Add: - [sh, {INSTALLER}]")
+    mode = _dict(data.get("growpart")).get("mode")
+    # YAML 1.1 reads off as false.
+    if card.storage == "data-partition" and mode not in ("off", False):
+        message = "growpart is not off: the root takes the data partition's place."
+        line = document.line("growpart")
+        yield _finding(card, "user-data", line, message, 'Write growpart: {mode: "off"}')
 
 
 def _users(card: CardFolder, document: Document, crypt: Crypt | None) -> Iterator[Finding]:
@@ -119,25 +148,8 @@ def _user(
         yield from _hash(card, document.line(*at, key), entry, key, crypt)
     if "NOPASSWD" in str(entry.get("sudo", "")):
         has_password = bool(hashes) or "plain_text_passwd" in entry
-        yield _sudo(card, document.line(*at, "sudo"), has_password=has_password)
-
-
-def _sudo(card: CardFolder, line: int, *, has_password: bool) -> Finding:
-    file = card.name(card.boot / "user-data")
-    if has_password:
-        message = "A user with a password becomes root without it."
-        return must_accept(
-            "passwordless-sudo", card.accepted, message, check="users", file=file, line=line
-        )
-    # With a key alone there is no password that sudo could ask for.
-    return Finding(
-        check="users",
-        state="warning",
-        message="Who has this user's key is root: there is no password to ask for.",
-        file=file,
-        line=line,
-        remedy="Give the user a password_hash, or keep the key safe.",
-    )
+        file, line = card.name(card.boot / "user-data"), document.line(*at, "sudo")
+        yield judge_root(card, file, line, has_password=has_password)
 
 
 def _hash(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edge_fer_firmware.checking.folder import CardFolder
+from edge_fer_firmware.checking.parameters import check_parameters
 from edge_fer_firmware.findings import Finding
 
 __all__ = ["check_cmdline"]
@@ -22,10 +23,10 @@ def check_cmdline(card: CardFolder) -> Iterator[Finding]:
     """
     text = card.text(card.cmdline)
     if text is None:
-        if card.merged:
-            yield _problem(
-                card, 0, "There is no cmdline.txt.", "Copy it back from the system's image."
-            )
+        remedy = (
+            "Copy it back from the system's image." if card.merged else "Render the card again."
+        )
+        yield _problem(card, 0, "There is no cmdline.txt.", remedy)
         return
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
@@ -58,6 +59,7 @@ def check_cmdline(card: CardFolder) -> Iterator[Finding]:
     if len(lines[0].encode()) >= _LONGEST:
         yield _problem(card, 1, f"The line has {_LONGEST} bytes or more.", "Shorten it.")
     yield from _mechanism(card, words)
+    yield from check_parameters(card, words)
 
 
 def _doubled(card: CardFolder, words: list[str]) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edge_fer.uri import suggestion
 from edge_fer_firmware.boot.config_txt import BEGIN, END
+from edge_fer_firmware.checking.config_effect import check_effect
 from edge_fer_firmware.checking.folder import CardFolder, known
 from edge_fer_firmware.findings import Finding, State
 
@@ -39,8 +40,8 @@ def check_config(card: CardFolder) -> Iterator[Finding]:
     """Look at the file, and at pairs that the card's board needs."""
     text = card.text(card.config)
     if text is None:
-        if card.merged:
-            yield _finding(card, 0, "There is no config.txt.", "Copy it back from the image.")
+        remedy = "Copy it back from the image." if card.merged else "Render the card again."
+        yield _finding(card, 0, "There is no config.txt.", remedy)
         return
     if "\r" in text:
         number = text[: text.index("\r")].count("\n") + 1
@@ -58,6 +59,8 @@ def check_config(card: CardFolder) -> Iterator[Finding]:
     if card.merged or (card.board and card.board.needs):
         yield from _pairs(card, said)
     yield from _kernel(card, active)
+    if not card.merged or any(line.ours for line in lines):
+        yield from check_effect(card, text)
 
 
 def _lines(text: str, *, ours: bool) -> Iterator[_Line]:

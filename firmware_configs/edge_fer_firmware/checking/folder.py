@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from edge_fer.errors import ConfigError
 from edge_fer_firmware.carded import PAYLOAD, ROOT
 from edge_fer_firmware.facts import Board, System, board, boards, system, systems
+from edge_fer_firmware.plan import Plan
 from edge_fer_firmware.settings import CardSettings
 
 __all__ = ["CARD", "CardFolder", "known", "open_folder"]
@@ -64,6 +65,21 @@ class CardFolder:
         """The card's, where it is known."""
         name = self.card.get("system")
         return system(name) if name in systems() else None
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the card would be rendered from now, without secrets; None: not all is known."""
+        parts = self.settings, self.board, self.system
+        if parts[0] is None or parts[1] is None or parts[2] is None:
+            return None
+        if "source" not in parts[0].run:
+            return None
+        return Plan(settings=parts[0], board=parts[1], system=parts[2], version="")
+
+    @property
+    def booted(self) -> bool:
+        """Its first boot was: ``install.sh`` leaves a log beside itself."""
+        return (self.boot / PAYLOAD / "install.log").is_file()
 
     @property
     def storage(self) -> str:

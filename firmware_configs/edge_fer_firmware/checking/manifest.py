@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from edge_fer.uri import suggestion
+from edge_fer_firmware.carded import PAYLOAD
 from edge_fer_firmware.checking.folder import CARD, CardFolder
+from edge_fer_firmware.checking.unit_files import unit_files
 from edge_fer_firmware.facts import boards, systems
 from edge_fer_firmware.findings import Finding, State
 
@@ -15,6 +18,8 @@ __all__ = ["check_manifest"]
 
 _SCHEMA = "edge-fer/card/1"
 _AGAIN = "Render the card again."
+# The line of install.sh that the log on the card begins with.
+_MADE_FOR = re.compile(r"edge-fer [^\s']+ for ([^'\n]+), storage [a-z-]+")
 
 
 def check_manifest(card: CardFolder) -> Iterator[Finding]:
@@ -42,6 +47,7 @@ def check_manifest(card: CardFolder) -> Iterator[Finding]:
         if name not in names:
             message = f"{name!r} is no {key} that we know."
             yield _finding(card, CARD, _line(card, key), message, suggestion(str(name), names))
+    yield from _board(card)
     if card.settings is None:
         message = "Its settings cannot be read: weak choices cannot be judged."
         yield _finding(card, CARD, _line(card, "settings"), message, _AGAIN)
@@ -57,8 +63,24 @@ def check_manifest(card: CardFolder) -> Iterator[Finding]:
     yield from _hashes(card)
 
 
+def _board(card: CardFolder) -> Iterator[Finding]:
+    """Nobody hashes card.json itself; what was made from the board tells of an edit."""
+    for key in ("board", "system"):
+        name, inner = card.card.get(key), card.card.get("settings")
+        said = inner.get(key) if isinstance(inner, Mapping) else None
+        if said is not None and said != name:
+            message = f"The card's {key} is {name}, and its settings say {said}."
+            yield _finding(card, CARD, _line(card, key), message, _AGAIN)
+    made = _MADE_FOR.search(card.text(card.boot / PAYLOAD / "install.sh") or "")
+    if made and card.board and card.system:
+        wanted = f"{card.board.title}, {card.system.title}"
+        if made[1] != wanted:
+            message = f"install.sh was made for {made[1]}, and the card is for {wanted}."
+            yield _finding(card, CARD, _line(card, "board"), message, _AGAIN)
+
+
 def _hashes(card: CardFolder) -> Iterator[Finding]:
-    listed = card.card.get("files", card.card.get("sha256"))
+    listed = card.card.get("sha256")
     if not isinstance(listed, Mapping) or not listed:
         yield _finding(card, CARD, 0, "card.json lists no files: edits cannot be seen.", _AGAIN)
         return
@@ -72,14 +94,17 @@ def _hashes(card: CardFolder) -> Iterator[Finding]:
             yield _finding(card, CARD, line, message, _AGAIN)
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             message = f"{name} was changed by hand after it was rendered."
-            yield _finding(
-                card,
-                str(name),
-                0,
-                message,
-                "Change the settings and render again.",
-                state="warning",
-            )
+            remedy = "Change the settings and render again."
+            state: State = "problem" if _runs(card, path) else "warning"
+            yield _finding(card, str(name), 0, message, remedy, state=state)
+
+
+def _runs(card: CardFolder, path: Path) -> bool:
+    """What root starts, or what says what root starts."""
+    if path.suffix in (".rules", ".sh") or any(unit.path == path for unit in unit_files(card)):
+        return True
+    with path.open("rb") as stream:
+        return stream.read(2) == b"#!"
 
 
 def _line(card: CardFolder, key: str) -> int:

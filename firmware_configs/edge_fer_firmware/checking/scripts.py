@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge_fer_firmware.carded import PAYLOAD
+from edge_fer_firmware.checking.accounts import enables_ssh, judge_root, judge_ssh
 from edge_fer_firmware.checking.folder import CardFolder
 from edge_fer_firmware.findings import Finding
 from edge_fer_firmware.judging import judge_hash, must_accept
@@ -14,6 +16,7 @@ from edge_fer_firmware.passwords import CRYPT, Crypt
 __all__ = ["check_scripts", "scripts"]
 
 _HASH = re.compile(r"\$(?:1|2[abxy]?|5|6|7|y|gy)\$[A-Za-z0-9./$=,]{8,}")
+_INSTALLS = re.compile(rf"\bsh\b.*/{PAYLOAD}/install\.sh\b")
 _SHEBANG = re.compile(r"#!\s*(/usr)?/bin/(env )?(ba|da)?sh\b")
 
 
@@ -48,16 +51,28 @@ def check_scripts(card: CardFolder, crypt: Crypt | None = CRYPT) -> Iterator[Fin
                 remedy="Make #!/bin/sh its first line.",
             )
     path = card.boot / "firstrun.sh"
-    text = card.text(path) or ""
-    for number, line in enumerate(text.split("\n"), 1):
-        yield from _firstrun(card, line, card.name(path), number, crypt)
+    first = card.text(path)
+    if first is None:
+        return
+    lines = first.split("\n")
+    if not any(_INSTALLS.search(line) for line in lines if not line.lstrip().startswith("#")):
+        yield Finding(
+            check="scripts",
+            state="problem",
+            message=f"It does not run {PAYLOAD}/install.sh: nothing is installed.",
+            file=card.name(path),
+            remedy="Render the card again.",
+        )
+    has_password = _HASH.search(first) is not None
+    for number, line in enumerate(lines, 1):
+        if not line.lstrip().startswith("#"):
+            yield from _firstrun(card, line, number, crypt, has_password=has_password)
 
 
 def _firstrun(
-    card: CardFolder, line: str, name: str, number: int, crypt: Crypt | None
+    card: CardFolder, line: str, number: int, crypt: Crypt | None, *, has_password: bool
 ) -> Iterator[Finding]:
-    if line.lstrip().startswith("#"):
-        return
+    name = card.name(card.boot / "firstrun.sh")
     for found in _HASH.finditer(line):
         user = card.settings.user.name if card.settings else ""
         host = card.settings.host.name if card.settings else ""
@@ -68,7 +83,6 @@ def _firstrun(
             "ssh-password", card.accepted, message, check="users", file=name, line=number
         )
     if "NOPASSWD" in line:
-        message = "A user becomes root without a password."
-        yield must_accept(
-            "passwordless-sudo", card.accepted, message, check="users", file=name, line=number
-        )
+        yield judge_root(card, name, number, has_password=has_password)
+    if enables_ssh(line):
+        yield from judge_ssh(card, name, number)

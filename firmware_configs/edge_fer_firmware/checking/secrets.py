@@ -27,6 +27,7 @@ _MARKS = (
 )
 _NAMED = re.compile(
     r"""(?ix) (?<![\w$-]) [\w-]*?
+        (?<!no)  # NOPASSWD: of sudoers(5)
         (password|passwd|passphrase|passwort|psk|token|secret|api[_-]?key)
         ["']? \s* [:=] \s* (?P<value>"[^"]*"|'[^']*'|[^\s,;}\])]+)"""
 )

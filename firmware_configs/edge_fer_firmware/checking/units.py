@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from edge_fer.uri import suggestion
 from edge_fer_firmware.carded import PAYLOAD
 from edge_fer_firmware.checking.folder import CardFolder, known
+from edge_fer_firmware.checking.service_unit import check_minimum, check_values
 from edge_fer_firmware.checking.unit_files import Entry, UnitFile, unit_files
 from edge_fer_firmware.findings import Finding, State
 from edge_fer_firmware.plan import CONFIG, CREDENTIALS, DATA, PREFIX
@@ -45,9 +46,11 @@ def check_units(card: CardFolder) -> Iterator[Finding]:
             yield from _key(card, file, entry)
             yield from _path(card, file, entry)
             yield from _order(card, file, entry, names)
+        yield from check_values(card, file)
         if file.path.suffix == ".service":
             yield from _watched(card, file, files)
             yield from _started(card, file)
+    yield from check_minimum(card, files)
 
 
 def is_provided(card: CardFolder, path: str) -> bool:

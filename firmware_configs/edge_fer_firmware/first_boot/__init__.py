@@ -45,6 +45,7 @@ def cmdline(plan: Plan) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if plan.system.mechanism == "firstrun":
         add += firstrun.PARAMETERS
     else:
-        # A card that was bookworm's before.
-        gone += firstrun.PARAMETERS
+        # A card that was bookworm's before; and ds=nocloud;i=ID, which Imager writes, beats the
+        # instance-id of our meta-data (cloudinit/sources/DataSourceNoCloud.py).
+        gone += [*firstrun.PARAMETERS, "ds="]
     return add, tuple(gone)

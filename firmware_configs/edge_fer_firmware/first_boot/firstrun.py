@@ -11,7 +11,7 @@ import uuid
 
 from edge_fer_firmware.carded import PAYLOAD, CardFile
 from edge_fer_firmware.first_boot.install import groups, sudo
-from edge_fer_firmware.first_boot.names import NOTICE
+from edge_fer_firmware.first_boot.names import INSTALLER, NOTICE
 from edge_fer_firmware.first_boot.wifi import key_of, keyfile_ssid
 from edge_fer_firmware.plan import Plan
 from edge_fer_firmware.templating import fill
@@ -36,6 +36,7 @@ def files(plan: Plan) -> tuple[CardFile, ...]:
         "first_boot/firstrun.sh.j2",
         settings=settings,
         notice=NOTICE,
+        installer=INSTALLER,
         boot=plan.system.boot,
         payload=PAYLOAD,
         groups=groups(plan),

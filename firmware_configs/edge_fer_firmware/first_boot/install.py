@@ -7,11 +7,16 @@ from edge_fer_firmware.first_boot import storage
 from edge_fer_firmware.first_boot.names import INSTALLER, NOTICE, REBOOT
 from edge_fer_firmware.plan import CONFIG, CREDENTIALS, DATA, PREFIX, Plan, models_folder
 from edge_fer_firmware.templating import fill
+from edge_fer_firmware.units import kiosk
+from edge_fer_firmware.units.configuration import has_secret
+from edge_fer_firmware.units.network import source_kind
 
 __all__ = ["files", "groups", "sudo"]
 
 # Of Raspberry Pi Imager's list, what looking after a kiosk takes; each exists on both systems.
 _GROUPS = ("users", "adm", "video", "plugdev", "render", "input", "netdev")
+# What firstrun.sh makes, and a card without Wi-Fi must not find.
+_CONNECTION = "/etc/NetworkManager/system-connections/edge-fer.nmconnection"
 _ETHERNET_OFF = """
 # NetworkManager would ask every cable for an address, with or without a connection of its own.
 [keyfile]
@@ -22,6 +27,7 @@ unmanaged-devices=type:ethernet
 def files(plan: Plan) -> tuple[CardFile, ...]:
     """The installer, what finishes its work after a failure, and the secrets that it moves."""
     settings = plan.settings
+    wifi = settings.network.wifi is not None
     script = fill(
         "first_boot/install.sh.j2",
         notice=NOTICE,
@@ -32,11 +38,15 @@ def files(plan: Plan) -> tuple[CardFile, ...]:
         prefix=PREFIX,
         data=DATA,
         config=CONFIG,
+        config_secret=has_secret(plan),
         credentials=CREDENTIALS,
         models=models_folder(settings),
         models_owned=settings.model_updates,
         user=settings.user.name,
-        wifi=settings.network.wifi is not None,
+        wifi=wifi,
+        made=[_CONNECTION] if wifi and plan.system.mechanism == "firstrun" else [],
+        kiosk_packages=kiosk.PACKAGES if settings.kiosk.enabled else (),
+        picamera=source_kind(plan.source) == "csi",
         storage=settings.storage,
         label=storage.LABEL,
         fstab=storage.FSTAB,

@@ -37,10 +37,14 @@ OFF = "edge-fer.overlay=off"
 FINAL = (OVERLAY, "cloud-init=disabled")
 
 _HERE = "/usr/lib/edge-fer"
+# raspberrypi/rpi-swap, swap.conf(5): takes the place of bookworm's dphys-swapfile. Its default has
+# a file behind the compressed memory, which an overlay would hold in memory as well.
+_SWAP = "/etc/rpi/swap.conf.d/60-edge-fer.conf"
+_SWAP_TEXT = f"# {NOTICE}\n[Main]\nMechanism=zram\n"
 
 
 def files(plan: Plan) -> tuple[CardFile, ...]:
-    """The scripts of this kind of storage; all can edit cmdline.txt safely."""
+    """What this kind of storage needs; its scripts can edit cmdline.txt safely."""
     values = {
         "notice": NOTICE,
         "installer": INSTALLER,
@@ -57,7 +61,9 @@ def files(plan: Plan) -> tuple[CardFile, ...]:
         "overlay": ("cmdline", "writable", "overlay-init"),
         "root": ("cmdline",),
     }[plan.settings.storage]
-    return tuple(
+    scripts = tuple(
         root_file(f"{_HERE}/{name}", fill(f"first_boot/{name}.j2", **values), executable=True)
         for name in names
     )
+    swaps = plan.settings.storage != "root" and plan.system.mechanism == "cloud-init"
+    return (*scripts, root_file(_SWAP, _SWAP_TEXT)) if swaps else scripts

@@ -17,7 +17,7 @@ from edge_fer_firmware.plan import CONFIG, Plan
 from edge_fer_firmware.settings import Deployment
 from edge_fer_firmware.units.network import source_kind
 
-__all__ = ["banner", "files", "toml_text"]
+__all__ = ["banner", "files", "has_secret", "toml_text"]
 
 # A longer banner would push the page's other half off a small screen.
 _BANNER = 320
@@ -47,10 +47,13 @@ def files(plan: Plan) -> tuple[CardFile, ...]:
     }
     load_settings(overrides=settings, usual_files=False)
     head = f"# Rendered by edge-fer {plan.version}; `edge-fer run` reads it again at SIGHUP.\n"
-    # The password of a camera or a broker may stand in its address.
-    secret = source_kind(plan.source) == "stream" and redacted(plan.source) != plan.source
-    secret |= any(without_password(sink) != sink for sink in plan.sinks)
-    return (root_file(str(CONFIG), head + toml_text(settings), secret=secret),)
+    return (root_file(str(CONFIG), head + toml_text(settings), secret=has_secret(plan)),)
+
+
+def has_secret(plan: Plan) -> bool:
+    """Whether the password of a camera or a broker stands in its address."""
+    source = source_kind(plan.source) == "stream" and redacted(plan.source) != plan.source
+    return source or any(without_password(sink) != sink for sink in plan.sinks)
 
 
 def banner(deployment: Deployment) -> str:

@@ -80,7 +80,13 @@ try "setting keyboard and time zone" locale
 try "making the user" user
 try "setting up ssh" remote
 sh "$BOOT/edge-fer/install.sh"
-[ $? -eq 0 ] || say "The installation is not complete: the next boot tries again."
+if [ $? -eq 0 ]; then
+    :
+elif systemctl is-enabled --quiet edge-fer-install.service; then
+    say "The installation is not complete: the next boot tries again."
+else
+    say "The installation is not complete. Run it again: sudo sh /boot/firmware/edge-fer/install.sh"
+fi
 
 # Whole words, as there may be other parameters behind them. Only now: a power cut starts over.
 sed -e 's,\(^\| \)systemd\.run=/boot/firmware/firstrun\.sh\( \|$\),\1,g' -e 's,\(^\| \)systemd\.run_success_action=reboot\( \|$\),\1,g' -e 's,\(^\| \)systemd\.unit=kernel-command-line\.target\( \|$\),\1,g' \

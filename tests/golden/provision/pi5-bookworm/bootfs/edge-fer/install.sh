@@ -3,6 +3,7 @@
 # The first boot runs it as root; by hand: sudo sh /boot/firmware/edge-fer/install.sh
 # Every step may be repeated. After one that failed the card still boots, writable; the reason is
 # in install.log beside this file, and the next boot tries again. No secret is ever written there.
+# What the system lacks stands there too, in lines that begin with MISSING:.
 set -eu
 umask 022
 R=${EDGE_FER_ROOT:-}              # tests: another root
@@ -12,6 +13,10 @@ CARD=$BOOT/edge-fer
 LOG=$CARD/install.log
 PREFIX=$R/opt/edge-fer
 OURS=$R/usr/lib/edge-fer
+LISTED=$OURS/files # what this file has put below /
+TAKEN=$CARD/taken  # of these, the secrets that were taken off the boot partition since
+RETRY=edge-fer-install.service
+CONSOLE=${EDGE_FER_CONSOLE:-/dev/console}
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 
 say() {
@@ -39,6 +44,33 @@ step() { # step WORDS FUNCTION
     [ "$code" -eq 0 ] || fail "$1 (exit code $code)"
 }
 
+put() { # put FILE: from here to its place below /, all of it or nothing
+    case $1 in
+    ./etc/edge-fer/credentials/* | ./etc/edge-fer/config.toml | ./etc/NetworkManager/system-connections/*) mode=0600 ;;
+    ./etc/sudoers.d/*) mode=0440 ;;
+    # FAT knows no modes: what starts like a program is one.
+    *) if [ "$(head -c 2 "$1" | tr -d '\000')" = "#!" ]; then mode=0755; else mode=0644; fi ;;
+    esac
+    target=$R/${1#./}
+    (
+        umask 077
+        cp "$1" "$target.edge-fer-new"
+    )
+    chmod "$mode" "$target.edge-fer-new"
+    chown root:root "$target.edge-fer-new"
+    sync "$target.edge-fer-new"
+    mv -f "$target.edge-fer-new" "$target"
+}
+
+# First of all: from here on a failure or a power cut is followed by another try, at the next boot.
+# cloud-init does a thing once, and firstrun.sh is gone.
+again() {
+    cd "$CARD/root"
+    mkdir -p "$R/etc/systemd/system"
+    put "./etc/systemd/system/$RETRY"
+    systemctl enable "$RETRY"
+}
+
 files() {
     cd "$CARD/root"
     find . -type d | while IFS= read -r folder; do
@@ -46,30 +78,28 @@ files() {
         [ -d "$R/$folder" ] || mkdir -m 0755 "$R/$folder"
     done
     if [ -d "$R/etc/edge-fer/credentials" ]; then chmod 0700 "$R/etc/edge-fer/credentials"; fi
-    find . -type f | while IFS= read -r file; do
-        case $file in
-        ./etc/edge-fer/credentials/* | ./etc/edge-fer/config.toml | ./etc/NetworkManager/system-connections/*) mode=0600 ;;
-        ./etc/sudoers.d/*) mode=0440 ;;
-        # FAT knows no modes: what starts like a program is one.
-        *) if [ "$(head -c 2 "$file" | tr -d '\000')" = "#!" ]; then mode=0755; else mode=0644; fi ;;
-        esac
-        target=$R/$file
-        (
-            umask 077
-            cp "$file" "$target.edge-fer-new"
-        )
-        chmod "$mode" "$target.edge-fer-new"
-        chown root:root "$target.edge-fer-new"
-        sync "$target.edge-fer-new"
-        mv -f "$target.edge-fer-new" "$target"
-        case $file in
-        ./etc/edge-fer/credentials/*) rm -f "$file" ;;
-        esac
-    done
+    find . -type f | while IFS= read -r file; do put "$file"; done
     mkdir -p "$OURS/overlay" "$OURS/lower"
-    # From here on a failure or a power cut is followed by another try, at the next boot: cloud-init
-    # does a thing once, and firstrun.sh is gone.
-    systemctl enable edge-fer-install.service
+}
+
+# Of an earlier card: a screen or a network that is no longer wanted must not come up again.
+leftovers() {
+    cd "$CARD/root"
+    {
+        find . -type f | sed 's,^\.,,'
+        if [ -f "$TAKEN" ]; then cat "$TAKEN"; fi
+    } | sort -u >"$LISTED.new"
+    if [ -f "$LISTED" ]; then
+        { grep -Fxv -f "$LISTED.new" "$LISTED" || :; } | while IFS= read -r path; do
+            echo "removing $path"
+            case $path in
+            /etc/systemd/system/*) systemctl disable "${path##*/}" || : ;;
+            esac
+            rm -f "$R$path"
+        done
+    fi
+    sync "$LISTED.new"
+    mv -f "$LISTED.new" "$LISTED"
 }
 
 # What the first boot needed and nobody else may read. FAT keeps no secrets, and a card that was
@@ -80,9 +110,21 @@ replace() { # replace FILE SED-EXPRESSION
     sync "$1.new"
     mv -f "$1.new" "$1"
 }
+take() { # take FILE
+    # Noted first: on another run it still is one of this card's.
+    echo "/${1#./}" >>"$TAKEN"
+    sync "$TAKEN"
+    rm -f "$1"
+}
 secrets() {
+    cd "$CARD/root"
+    sync # their copies below / are there for good, before these go
+    for file in ./etc/edge-fer/credentials/* ./etc/NetworkManager/system-connections/*; do
+        if [ -f "$file" ]; then take "$file"; fi
+    done
     replace "$BOOT/user-data" 's/^\( *hashed_passwd: \).*/\1"!"/'
     replace "$BOOT/network-config" 's/^\( *password: \).*/\1"taken-away-after-the-first-boot"/'
+    sync "$BOOT"
     # firstrun.sh takes itself away, when it is done: a power cut until then starts it again.
 }
 
@@ -105,6 +147,19 @@ floor() {
     written=$(($(stat -c %Y "$CARD/install.sh") - 50400))
     [ "$written" -lt 1735689600 ] || echo "$written" >"$OURS/clock-floor"
     if [ -x "$OURS/clock" ]; then "$OURS/clock" restore; fi
+}
+
+# Nothing of this ends the installation: the rest works, and an image may bring it later.
+needs() {
+    for program in cage chromium seatd; do
+        command -v "$program" >/dev/null ||
+            { [ "$program" = chromium ] && command -v chromium-browser >/dev/null; } ||
+            echo "MISSING: $program, for the screen: sudo apt install cage chromium seatd wlr-randr xwayland fonts-noto-core"
+    done
+    [ -x "$PREFIX/bin/edge-fer" ] || python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        echo "MISSING: python3-venv, to install the program: sudo apt install python3-venv"
+    python3 -c 'import picamera2' >/dev/null 2>&1 ||
+        echo "MISSING: picamera2, for the camera: sudo apt install --no-install-recommends python3-picamera2"
 }
 
 package() {
@@ -163,7 +218,7 @@ wanted() {
     (
         cd "$CARD/root/etc/systemd/system"
         grep -l '^\[Install\]' ./*.service ./*.timer ./*.socket ./*.path ./*.target 2>/dev/null || :
-    ) | sed 's,^\./,,' | grep -vx edge-fer-install.service || :
+    ) | sed 's,^\./,,' | grep -vx "$RETRY" || :
 }
 units() {
     systemctl daemon-reload
@@ -190,18 +245,27 @@ fi
 mount -o remount,rw "$BOOT" 2>/dev/null || :
 rm -f "$REBOOT" "$OURS/installed"
 say 'edge-fer 0.1.0 for Raspberry Pi 5, Raspberry Pi OS (64-bit), bookworm, storage data-partition'
+step "seeing to another try" again
 step "copying files" files
+step "removing what an earlier card left" leftovers
 step "taking secrets off the boot partition" secrets
 step "making the account" account
 step "setting the clock's lower bound" floor
 step "preparing the storage" storage
+lacking=$(needs)
+if [ -n "$lacking" ]; then echo "$lacking" | tee -a "$LOG"; fi
 step "installing the program" package
 step "installing models" models
 step "enabling the units" units
 step "making the card read-only from the next boot on" read_only
-systemctl disable edge-fer-install.service >>"$LOG" 2>&1 || :
+systemctl disable "$RETRY" >>"$LOG" 2>&1 || :
 echo 0.1.0 >"$OURS/installed"
 sync
-say "done; the next boot is the first of the finished card"
+summary="done; the next boot is the first of the finished card"
+if [ -n "$lacking" ]; then
+    summary="$summary; $(echo "$lacking" | grep -c .) things are MISSING, see install.log"
+fi
+say "$summary"
+{ echo "edge-fer: $summary" >"$CONSOLE"; } 2>/dev/null || :
 mkdir -p "${REBOOT%/*}"
 : >"$REBOOT"
