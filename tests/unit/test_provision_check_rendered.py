@@ -10,7 +10,7 @@ from card_folders import PI_CMDLINE, PI_CONFIG
 from card_plans import plan
 
 from edge_fer_firmware.boot.writing import write_folder, write_into
-from edge_fer_firmware.carded import Card
+from edge_fer_firmware.carded import PAYLOAD, ROOT, Card
 from edge_fer_firmware.checking import check
 from edge_fer_firmware.facts import boards, systems
 from edge_fer_firmware.findings import Finding
@@ -82,3 +82,36 @@ def test_nothing_is_wrong_with_what_people_want(tmp_path: Path, use: str, system
     card = render(plan(system=system, **USES[use]))
     for said in both(tmp_path, card, system):
         assert [f for f in said if f.state == "problem"] == []
+
+
+@pytest.mark.parametrize("system", systems())
+def test_what_the_first_boot_took_off_the_card_is_not_missed(tmp_path: Path, system: str) -> None:
+    made = plan(
+        system=system,
+        network={"ethernet": True},
+        run={
+            "source": "rtsp://me:hunter2@192.168.1.5/a",
+            "sinks": ["mqtts://broker.example/faces"],
+        },
+        service={"credentials": {"mqtt-password": "secret.txt"}},
+        credentials={"mqtt-password": "sesame"},
+    )
+    card = render(made)
+    write_folder(card, tmp_path / "out")
+    boot = tmp_path / "out" / "bootfs"
+    taken = [f.path for f in card.boot if f.secret and f.path.startswith(f"{ROOT}/")]
+    assert len(taken) == 2
+    for path in taken:
+        (boot / path).unlink()
+
+    def problems() -> list[Finding]:
+        return [f for f in check(tmp_path / "out") if f.state == "problem"]
+
+    assert problems()
+    # As install.sh leaves it.
+    lines = "".join(f"{path.removeprefix(ROOT)}\n" for path in taken)
+    (boot / PAYLOAD / "taken").write_text(lines)
+    (boot / PAYLOAD / "install.log").write_text("done\n")
+    if system == "bookworm":
+        (boot / "firstrun.sh").unlink()
+    assert problems() == []

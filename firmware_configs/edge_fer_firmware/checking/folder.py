@@ -82,6 +82,11 @@ class CardFolder:
         return (self.boot / PAYLOAD / "install.log").is_file()
 
     @property
+    def taken(self) -> frozenset[str]:
+        """Secrets that ``install.sh`` took off the boot partition: their paths on the device."""
+        return frozenset((self.text(self.boot / PAYLOAD / "taken") or "").split("\n")) - {""}
+
+    @property
     def storage(self) -> str:
         """The card's, or empty."""
         return self.settings.storage if self.settings else ""

@@ -54,7 +54,7 @@ def check_manifest(card: CardFolder) -> Iterator[Finding]:
     if card.system and not both:
         wanted = "firstrun.sh" if card.system.mechanism == "firstrun" else "user-data"
         other = script if wanted == "user-data" else user_data
-        if not (card.boot / wanted).is_file():
+        if not _is_there(card, wanted):
             message = f"{card.system.title} is set up by {wanted}, which is missing."
             yield _finding(card, CARD, _line(card, "system"), message, _AGAIN)
         if other.is_file():
@@ -79,6 +79,11 @@ def _board(card: CardFolder) -> Iterator[Finding]:
             yield _finding(card, CARD, _line(card, "board"), message, _AGAIN)
 
 
+def _is_there(card: CardFolder, name: str) -> bool:
+    """It is, or was until the first boot: firstrun.sh takes itself away."""
+    return (card.boot / name).is_file() or (card.booted and name == "firstrun.sh")
+
+
 def _hashes(card: CardFolder) -> Iterator[Finding]:
     listed = card.card.get("sha256")
     if not isinstance(listed, Mapping) or not listed:
@@ -89,10 +94,10 @@ def _hashes(card: CardFolder) -> Iterator[Finding]:
         line = _line(card, str(name))
         if not path.resolve().is_relative_to(card.boot.resolve()):
             yield _finding(card, CARD, line, f"{name!r} lies outside the folder.", _AGAIN)
-        elif not path.is_file():
+        elif not _is_there(card, str(name)):
             message = f"{name} was rendered and is missing."
             yield _finding(card, CARD, line, message, _AGAIN)
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        elif path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             message = f"{name} was changed by hand after it was rendered."
             remedy = "Change the settings and render again."
             state: State = "problem" if _runs(card, path) else "warning"

@@ -60,7 +60,7 @@ def is_provided(card: CardFolder, path: str) -> bool:
         card: the folder.
         path: absolute, on the device.
     """
-    if card.device_file(path).exists() or _VENV.fullmatch(path):
+    if card.device_file(path).exists() or path in card.taken or _VENV.fullmatch(path):
         return True
     if path.startswith("/boot/firmware/"):
         local = card.boot / path.removeprefix("/boot/firmware/")
