@@ -30,7 +30,7 @@ def main() -> None:
     reader.add_argument("settings", type=Path)
     reader.add_argument("--wheels", type=Path)
     words = reader.parse_args()
-    console = Console(record=True, width=118, file=io.StringIO(), highlight=False)
+    console = Console(record=True, width=132, file=io.StringIO(), highlight=False)
     with tempfile.TemporaryDirectory() as scratch:
         card = Path(scratch) / "card"
         wheels = ["--wheels", str(words.wheels)] if words.wheels else []
