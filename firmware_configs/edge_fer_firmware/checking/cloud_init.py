@@ -243,11 +243,4 @@ def _finding(
     state: State = "problem",
     check: str = "cloud-init",
 ) -> Finding:
-    return Finding(
-        check=check,
-        state=state,
-        message=message,
-        file=card.name(card.boot / name),
-        line=line,
-        remedy=remedy,
-    )
+    return card.finding(check, card.boot / name, line, message, remedy, state=state)

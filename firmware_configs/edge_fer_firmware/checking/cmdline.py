@@ -102,11 +102,4 @@ def _mechanism(card: CardFolder, words: list[str]) -> Iterator[Finding]:
 
 
 def _problem(card: CardFolder, line: int, message: str, remedy: str) -> Finding:
-    return Finding(
-        check="cmdline",
-        state="problem",
-        message=message,
-        file=card.name(card.cmdline),
-        line=line,
-        remedy=remedy,
-    )
+    return card.finding("cmdline", card.cmdline, line, message, remedy)

@@ -85,11 +85,4 @@ def _kernel(card: CardFolder, said: list[Setting]) -> Iterator[Finding]:
 def _finding(
     card: CardFolder, line: int, message: str, remedy: str, *, state: State = "problem"
 ) -> Finding:
-    return Finding(
-        check="config.txt",
-        state=state,
-        message=message,
-        file=card.name(card.config),
-        line=line,
-        remedy=remedy,
-    )
+    return card.finding("config.txt", card.config, line, message, remedy, state=state)

@@ -214,11 +214,4 @@ def _squeezed(line: str) -> str:
 def _finding(
     card: CardFolder, line: int, message: str, remedy: str, *, state: State = "problem"
 ) -> Finding:
-    return Finding(
-        check="config.txt",
-        state=state,
-        message=message,
-        file=card.name(card.config),
-        line=line,
-        remedy=remedy,
-    )
+    return card.finding("config.txt", card.config, line, message, remedy, state=state)

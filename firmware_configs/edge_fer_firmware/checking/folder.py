@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from edge_fer.errors import ConfigError
 from edge_fer_firmware.carded import PAYLOAD, ROOT
 from edge_fer_firmware.facts import Board, System, board, boards, system, systems
+from edge_fer_firmware.findings import Finding, State
 from edge_fer_firmware.plan import Plan
 from edge_fer_firmware.settings import CardSettings
 
@@ -106,6 +107,26 @@ class CardFolder:
     def name(self, path: Path) -> str:
         """Of a file, for people."""
         return path.relative_to(self.top).as_posix()
+
+    def finding(
+        self,
+        check: str,
+        path: Path,
+        line: int,
+        message: str,
+        remedy: str,
+        *,
+        state: State = "problem",
+    ) -> Finding:
+        """Something about one of its files."""
+        return Finding(
+            check=check,
+            state=state,
+            message=message,
+            file=self.name(path),
+            line=line,
+            remedy=remedy,
+        )
 
     def text(self, path: Path) -> str | None:
         """Of a file with its line ends as they are; None: it is not there, too large, no text."""

@@ -121,11 +121,4 @@ def _line(card: CardFolder, key: str) -> int:
 def _finding(
     card: CardFolder, name: str, line: int, message: str, remedy: str, *, state: State = "problem"
 ) -> Finding:
-    return Finding(
-        check="card",
-        state=state,
-        message=message,
-        file=card.name(card.boot / name),
-        line=line,
-        remedy=remedy,
-    )
+    return card.finding("card", card.boot / name, line, message, remedy, state=state)

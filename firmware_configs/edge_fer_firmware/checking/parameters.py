@@ -92,11 +92,4 @@ def _near(key: str, remedy: str) -> bool:
 
 
 def _finding(card: CardFolder, message: str, remedy: str, *, state: State = "problem") -> Finding:
-    return Finding(
-        check="cmdline",
-        state=state,
-        message=message,
-        file=card.name(card.cmdline),
-        line=1,
-        remedy=remedy,
-    )
+    return card.finding("cmdline", card.cmdline, 1, message, remedy, state=state)

@@ -115,11 +115,4 @@ def check_minimum(card: CardFolder, files: Sequence[UnitFile]) -> Iterator[Findi
 
 
 def _finding(card: CardFolder, file: UnitFile, line: int, message: str, remedy: str) -> Finding:
-    return Finding(
-        check="units",
-        state="problem",
-        message=message,
-        file=card.name(file.path),
-        line=line,
-        remedy=remedy,
-    )
+    return card.finding("units", file.path, line, message, remedy)

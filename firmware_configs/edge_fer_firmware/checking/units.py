@@ -166,11 +166,4 @@ def _finding(
     *,
     state: State = "problem",
 ) -> Finding:
-    return Finding(
-        check="units",
-        state=state,
-        message=message,
-        file=card.name(file.path),
-        line=entry.line,
-        remedy=remedy,
-    )
+    return card.finding("units", file.path, entry.line, message, remedy, state=state)
