@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -13,13 +13,14 @@ from edge_fer.detectors import DETECTORS
 from edge_fer.errors import ConfigError, ModelError
 from edge_fer.modelfile import ModelFile
 from edge_fer.models import find, load, shipped
-from edge_fer_firmware.facts import System, board, system
+from edge_fer_firmware.facts import board, system
 from edge_fer_firmware.judging import judge
 from edge_fer_firmware.loading import Loaded
 from edge_fer_firmware.plan import Model, Plan, models_folder
 from edge_fer_firmware.settings import CardSettings
+from edge_fer_firmware.wheel_folder import Offer, offer
 
-__all__ = ["extras", "load_model", "make_plan", "uses_picamera"]
+__all__ = ["extras", "judge_wheels", "load_model", "make_plan", "uses_picamera"]
 
 # What a contract must say it is for.
 _TASKS: Mapping[Literal["model", "detector"], str] = MappingProxyType(
@@ -52,7 +53,7 @@ def make_plan(loaded: Loaded, wheels: Path | None = None) -> Plan:
         version=__version__,
         models=models,
         credentials=loaded.credentials,
-        wheels=() if wheels is None else _wheels(wheels, facts, settings),
+        wheels=() if wheels is None else _wheels(wheels, settings),
         warnings=tuple(
             f"{loaded.file.place(found.keys)}: {found.message} {found.remedy}"
             for found in judged
@@ -139,24 +140,37 @@ def _file(path: Path) -> Model:
     return Model(name=path.name, content=content, sha256=sha256(content).hexdigest())
 
 
-def _wheels(folder: Path, facts: System, settings: CardSettings) -> tuple[Path, ...]:
-    from edge_fer_firmware.wheel_folder import offer
+def judge_wheels(wheels: Sequence[Path], settings: CardSettings, version: str) -> Offer:
+    """What a card's wheels are good for, for ``render`` and ``check`` alike.
 
-    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
-    remedy = f"edge-fer provision wheels --system {facts.name} -o {folder}"
-    if not wheels:
-        raise ConfigError(f"{folder} holds no wheels.", remedy)
-    offered = offer(
+    Args:
+        wheels: files.
+        settings: of the card: its system, and what its sinks and its camera need.
+        version: of edge-fer.
+
+    Raises:
+        MissingExtra: the package ``packaging`` is not installed.
+    """
+    facts = system(settings.system)
+    return offer(
         wheels,
         python=facts.python,
         glibc=facts.glibc,
         extras=extras(settings),
-        version=__version__,
+        version=version,
         constraints=facts.constraints if uses_picamera(settings) else (),
     )
-    if offered.missing:
+
+
+def _wheels(folder: Path, settings: CardSettings) -> tuple[Path, ...]:
+    wheels = sorted(folder.glob("*.whl")) if folder.is_dir() else []
+    facts = system(settings.system)
+    remedy = f"edge-fer provision wheels --system {facts.name} -o {folder}"
+    if not wheels:
+        raise ConfigError(f"{folder} holds no wheels.", remedy)
+    found = judge_wheels(wheels, settings, __version__)
+    if found.missing:
         raise ConfigError(
-            f"The wheels in {folder} do not do for {facts.title}: {' '.join(offered.missing)}",
-            remedy,
+            f"The wheels in {folder} do not do for {facts.title}: {' '.join(found.missing)}", remedy
         )
-    return tuple(offered.wheels)
+    return found.wheels

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_fer_firmware.wheel_file import Target, Wheel
 
-__all__ = ["OURS", "Offer", "chosen", "missing", "offer", "platform_tags"]
+__all__ = ["OURS", "Offer", "offer", "platform_tags"]
 
 #: The distribution that everything else is needed for.
 OURS = "edge-fer"
@@ -51,7 +51,7 @@ class _Demand:
     by: str
 
 
-def missing(
+def offer(
     wheels: Sequence[Path],
     *,
     python: str,
@@ -59,8 +59,8 @@ def missing(
     extras: Sequence[str] = (),
     version: str = "",
     constraints: Sequence[str] = (),
-) -> list[str]:
-    """What the wheels do not satisfy, one sentence each; empty: pip installs from them alone.
+) -> Offer:
+    """What the wheels are good for: which of them are needed, and what is missing.
 
     Args:
         wheels: files, needed or not.
@@ -73,41 +73,6 @@ def missing(
     Raises:
         MissingExtra: the package ``packaging`` is not installed.
     """
-    found = offer(
-        wheels, python=python, glibc=glibc, extras=extras, version=version, constraints=constraints
-    )
-    return list(found.missing)
-
-
-def chosen(
-    wheels: Sequence[Path],
-    *,
-    python: str,
-    glibc: int,
-    extras: Sequence[str] = (),
-    version: str = "",
-    constraints: Sequence[str] = (),
-) -> tuple[Path, ...]:
-    """The wheels that the system needs, without strays.
-
-    Arguments and errors: as :func:`missing`.
-    """
-    found = offer(
-        wheels, python=python, glibc=glibc, extras=extras, version=version, constraints=constraints
-    )
-    return found.wheels
-
-
-def offer(
-    wheels: Sequence[Path],
-    *,
-    python: str,
-    glibc: int,
-    extras: Sequence[str] = (),
-    version: str = "",
-    constraints: Sequence[str] = (),
-) -> Offer:
-    """Both at once, and the size. Arguments and errors: as :func:`missing`."""
     _need_packaging()
     from packaging.requirements import Requirement
 

@@ -17,7 +17,7 @@ from tiny_wheels import make_wheel
 from edge_fer.errors import DeviceError
 from edge_fer_firmware.facts import System, system, systems
 from edge_fer_firmware.wheel_file import platforms
-from edge_fer_firmware.wheel_folder import missing
+from edge_fer_firmware.wheel_folder import offer
 from edge_fer_firmware.wheels import download
 
 TRIXIE = System(
@@ -182,7 +182,7 @@ def test_the_real_wheels_of_a_system(name: str, tmp_path: Path) -> None:
     took = time.monotonic() - began
     sys.stdout.write(f"{name}: {len(wheels)} wheels, {size / 1e6:.1f} MB, {took:.0f} s\n")
     assert 40e6 < size < 150e6
-    assert missing(wheels, python=facts.python, glibc=facts.glibc, extras=["mqtt"]) == []
+    assert not offer(wheels, python=facts.python, glibc=facts.glibc, extras=["mqtt"]).missing
     done = _resolved(facts, folder)
     assert done.returncode == 0, done.stdout
     # "Would install A-1 B-2 ...": all of them, and nothing else.
@@ -190,7 +190,8 @@ def test_the_real_wheels_of_a_system(name: str, tmp_path: Path) -> None:
     numpy = next(folder.glob("numpy-*"))
     numpy.unlink()
     assert "numpy" in _resolved(facts, folder).stdout
-    assert "numpy" in missing(sorted(folder.iterdir()), python=facts.python, glibc=facts.glibc)[0]
+    left = offer(sorted(folder.iterdir()), python=facts.python, glibc=facts.glibc)
+    assert "numpy" in left.missing[0]
 
 
 def _resolved(facts: System, folder: Path) -> subprocess.CompletedProcess[str]:

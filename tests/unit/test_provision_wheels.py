@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import Distribution, PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_wheels import make_wheel
@@ -14,7 +16,7 @@ from tiny_wheels import make_wheel
 from edge_fer.errors import ConfigError, DeviceError
 from edge_fer_firmware.facts import System
 from edge_fer_firmware.pip_run import pip, shown
-from edge_fer_firmware.wheel_folder import chosen, missing, offer, platform_tags
+from edge_fer_firmware.wheel_folder import offer, platform_tags
 from edge_fer_firmware.wheels import download, origin
 
 TRIXIE = {"python": "3.13", "glibc": 41}
@@ -28,6 +30,10 @@ SYSTEM = System(
     mechanism="cloud-init",
     boot="/boot/firmware",
 )
+
+
+def missing(wheels: Sequence[Path], **how: Any) -> list[str]:
+    return list(offer(wheels, **how).missing)
 
 
 def ask(folder: Path, system: dict[str, object], **further: object) -> list[str]:
@@ -141,7 +147,7 @@ def test_all_who_ask_count(tmp_path: Path) -> None:
     ]
     older = make_wheel(tmp_path, "c", "1.5")
     assert ask(tmp_path, TRIXIE) == []  # nor is what only version 3 needs
-    wheels = chosen(list(tmp_path.iterdir()), **TRIXIE)  # type: ignore[arg-type]
+    wheels = offer(list(tmp_path.iterdir()), **TRIXIE).wheels  # type: ignore[arg-type]
     assert older in wheels
     assert newer not in wheels
 
@@ -192,7 +198,7 @@ def test_of_one_version_the_best_platform_is_chosen(tmp_path: Path) -> None:
     make_wheel(tmp_path, "edge-fer", requires=["a"])
     make_wheel(tmp_path, "a")
     best = make_wheel(tmp_path, "a", tag="cp313-cp313-manylinux_2_17_aarch64")
-    assert best in chosen(list(tmp_path.iterdir()), **TRIXIE)  # type: ignore[arg-type]
+    assert best in offer(list(tmp_path.iterdir()), **TRIXIE).wheels  # type: ignore[arg-type]
 
 
 def broken(folder: Path) -> dict[str, str]:
@@ -342,8 +348,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     [
         (
             "packaging",
-            "from edge_fer_firmware.wheel_folder import missing\n"
-            "missing([], python='3.13', glibc=41)",
+            "from edge_fer_firmware.wheel_folder import offer\noffer([], python='3.13', glibc=41)",
             "pip install 'edge-fer[provision]'",
         ),
         (

@@ -18,7 +18,7 @@ from edge_fer_firmware.findings import Finding, State
 from edge_fer_firmware.judging import judge
 from edge_fer_firmware.loading import line_of
 from edge_fer_firmware.plan import CONFIG
-from edge_fer_firmware.planning import load_model
+from edge_fer_firmware.planning import judge_wheels, load_model
 from edge_fer_firmware.settings import CardSettings
 
 __all__ = ["check_application"]
@@ -164,15 +164,11 @@ def _wheels(card: CardFolder) -> Iterator[Finding]:
         )
         yield _finding("wheels", "", 0, message, remedy, state="warning")
         return
-    if card.system is None:
+    if card.settings is None or card.system is None:
         return
-    from edge_fer_firmware.planning import extras
-    from edge_fer_firmware.wheel_folder import missing
-
-    wanted = extras(card.settings) if card.settings else ()
     facts = card.system
     try:
-        lacking = missing(wheels, python=facts.python, glibc=facts.glibc, extras=wanted)
+        lacking = judge_wheels(wheels, card.settings, str(card.card.get("version", ""))).missing
     except MissingExtra as err:
         yield _finding("wheels", name, 0, err.message, err.remedy, state="skipped")
         return
