@@ -34,10 +34,10 @@ legacy: $(LEGACY)/ready $(BUILD)/ready
 	EDGE_FER_LEGACY_PYTHON=$(LEGACY)/bin/python $(BUILD)/bin/python -m pytest \
 	  tests/integration/test_convert_legacy.py
 
-# The device's tests on the oldest releases that pyproject.toml allows.
+# The device's tests (no build host, no cards) on the oldest releases that pyproject.toml allows.
 oldest: $(OLDEST)/ready
 	$(OLDEST)/bin/python -m pytest tests/contract tests/integration/test_cli.py tests/unit \
-	  --ignore-glob='*convert*' --ignore-glob='*train*' --ignore-glob='*mean_faces*' --ignore-glob='*peers*' \
+	  --ignore-glob='*convert*' --ignore-glob='*train*' --ignore-glob='*mean_faces*' --ignore-glob='*peers*' --ignore-glob='*provision*' \
 	  --ignore=tests/unit/test_house.py
 
 # Emulated machines: tests/lab/README.md. Each installs what it needs (root, Debian) and says how long it takes.
