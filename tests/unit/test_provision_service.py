@@ -10,6 +10,7 @@ import pytest
 from card_plans import plan
 
 from edge_fer.errors import ConfigError
+from edge_fer_firmware.plan import Model
 from edge_fer_firmware.units import service
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -193,6 +194,14 @@ def test_an_address_cannot_begin_a_line_of_the_unit() -> None:
     assert keys(text, "User") == ["edge-fer"]
     with pytest.raises(ConfigError, match="no name of a credential"):
         unit(credentials={"x\nUser=root": "hush"})
+
+
+def test_models_of_the_card_are_found_by_their_names() -> None:
+    own = Model(name="blazeface-full.tflite", content=b"", sha256="0" * 64)
+    assert "EDGE_FER_MODELS" not in unit()
+    assert "\nEnvironment=EDGE_FER_MODELS=/opt/edge-fer/models\n" in unit(models=(own,))
+    replaced = unit(models=(own,), model_updates=True)
+    assert "\nEnvironment=EDGE_FER_MODELS=/var/lib/edge-fer/models\n" in replaced
 
 
 def test_writes_go_to_the_state_and_to_what_the_sinks_name() -> None:

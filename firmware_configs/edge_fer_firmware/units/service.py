@@ -16,7 +16,7 @@ from edge_fer.credentials import without_password
 from edge_fer.errors import ConfigError
 from edge_fer.uri import redacted, split_query
 from edge_fer_firmware.carded import CardFile, root_file
-from edge_fer_firmware.plan import CONFIG, CREDENTIALS, DATA, PREFIX, Plan
+from edge_fer_firmware.plan import CONFIG, CREDENTIALS, DATA, PREFIX, Plan, models_folder
 from edge_fer_firmware.templating import fill
 from edge_fer_firmware.units.network import SourceKind, network_of, source_kind
 
@@ -102,6 +102,7 @@ def files(plan: Plan) -> tuple[CardFile, ...]:
                 credentials_folder=CREDENTIALS,
                 memory_mb=plan.settings.service.memory_max_mb,
                 cpu_quota=plan.settings.service.cpu_quota,
+                models=models_folder(plan.settings) if plan.models else "",
                 writable=_writable(plan),
                 devices=devices,
                 network=network,
