@@ -324,10 +324,10 @@ def test_no_accepted_record_is_lost_when_the_power_goes(installed: Lab, running:
         last = {kind: accepted[-1]["sinks"][kind][1] for kind in DURABLE}
         machine = lab.machine(f"kill{number}")
         try:
-            machine.start(400)
+            machine.start(600)
             machine.up()
             mounted = "findmnt -n -o FSTYPE,OPTIONS /var/lib/edge-fer"
-            waited(machine, mounted, lambda answer: "ext4 rw" in answer.out, 120)
+            waited(machine, mounted, lambda answer: "ext4 rw" in answer.out, 300)
             before = checked(on_disk(machine), accepted, before, torn=number)
             records = sum(before.values()) // len(DURABLE)
             lab.tell(

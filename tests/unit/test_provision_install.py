@@ -94,6 +94,8 @@ def test_data_partition_is_mounted_by_fstab_once(tmp_path: Path) -> None:
     assert lines[0].startswith("PARTUUID=aa-02 / ")
     (data,) = lines[1:]
     assert data.split()[:3] == ["LABEL=edge-fer-data", "/var/lib/edge-fer", "ext4"]
+    # Given up after 30 seconds once, under emulation: the service then stays off for good.
+    assert "x-systemd.device-timeout=5min" in data.split()[3].split(",")
     assert {"noatime", "nofail"} <= set(data.split()[3].split(","))
     assert data.split()[4:] == ["0", "2"]
     assert f"mount {card.root}/var/lib/edge-fer" in card.called

@@ -25,9 +25,11 @@ LABEL = "edge-fer-data"
 #: As systemd calls it; never a file name on the card: FAT allows no backslash.
 MOUNT = r"var-lib-edge\x2dfer.mount"
 #: nofail: a card whose data partition broke still boots and says so; edge-fer.service requires it.
+# Five minutes: what needs a mount that was given up is never started again, and 30 seconds were too
+# few for a slow machine.
 FSTAB = (
     f"LABEL={LABEL} {DATA} ext4 "
-    "noatime,nodev,nosuid,nofail,errors=remount-ro,x-systemd.device-timeout=30s 0 2"
+    "noatime,nodev,nosuid,nofail,errors=remount-ro,x-systemd.device-timeout=5min 0 2"
 )
 OVERLAY = "init=/usr/lib/edge-fer/overlay-init"
 #: Boots writable.

@@ -193,7 +193,7 @@ storage() {
     if ! grep -q '^LABEL=edge-fer-data ' "$R/etc/fstab"; then
         cp -p "$R/etc/fstab" "$R/etc/fstab.new"
         if [ -n "$(tail -c 1 "$R/etc/fstab")" ]; then echo >>"$R/etc/fstab.new"; fi
-        echo 'LABEL=edge-fer-data /var/lib/edge-fer ext4 noatime,nodev,nosuid,nofail,errors=remount-ro,x-systemd.device-timeout=30s 0 2' >>"$R/etc/fstab.new"
+        echo 'LABEL=edge-fer-data /var/lib/edge-fer ext4 noatime,nodev,nosuid,nofail,errors=remount-ro,x-systemd.device-timeout=5min 0 2' >>"$R/etc/fstab.new"
         sync "$R/etc/fstab.new"
         mv -f "$R/etc/fstab.new" "$R/etc/fstab"
     fi
