@@ -34,8 +34,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         capture_output=True,
     )
     (path,) = out.glob("*.whl")
-    # Three models of 400 kB or less, their float twins, and the code.
-    assert path.stat().st_size < 5_000_000
+    # Of this the models, with their float twins, are 4.1 MB.
+    assert path.stat().st_size < 6_000_000
     with zipfile.ZipFile(path) as archive:
         return archive.namelist()
 
