@@ -99,6 +99,9 @@ def desk(shared: Path, fer2013: Path, tmp_path_factory: pytest.TempPathFactory) 
     (folder / "bootfs").mkdir()
     (folder / "bootfs" / "config.txt").write_text("dtparam=audio=on\n")
     (folder / "bootfs" / "cmdline.txt").write_text("root=PARTUUID=1-02 rootwait resize\n")
+    # As an image of trixie has them.
+    (folder / "bootfs" / "user-data").write_text("#cloud-config\n")
+    (folder / "bootfs" / "meta-data").write_text("dsmode: local\ninstance_id: rpios-image\n")
     for name in ("converters/models", "edge_fer/models", "edge_fer/cameras", "runs"):
         (folder / name).mkdir(parents=True)
     return folder
