@@ -139,6 +139,7 @@ def test_operator_versions_agree_with_tensorflow(
     assert ours.metadata[runtime].rstrip(b"\0") == theirs.metadata[runtime].rstrip(b"\0")
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_bytes(
     converted: tuple[OutputFiles, dict[str, Any]], made: Path, tmp_path: Path
 ) -> None:

@@ -192,6 +192,7 @@ def test_without_tf_keras_the_pip_line_is_said(tmp_path: Path) -> None:
     assert "pip install tf-keras" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(made: Path) -> None:
     for file in ("subclassed", "free-batch.tflite"):
         first, second = (export(read_source(made / file)).flatbuffer for _ in range(2))

@@ -102,6 +102,7 @@ def test_it_prints_on_a_few_pages(browser: Browser, plain: Path) -> None:
     assert 1 <= printed.count(b"/Type /Page\n") <= 6
 
 
+@pytest.mark.slow
 def test_with_accuracy_the_matrices_and_the_classes_are_there(
     browser: Browser, fer2013: Path, tmp_path: Path
 ) -> None:

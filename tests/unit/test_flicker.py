@@ -69,6 +69,7 @@ def test_a_shaken_face_stays_in_its_place_and_is_the_same_again(fer2013: Path) -
     assert 2 < np.median(away) < 25
 
 
+@pytest.mark.slow
 def test_smoothing_keeps_what_it_promises_on_a_few_faces(fer2013: Path) -> None:
     """The figures of the README on a small part: nine flips in ten are gone, changes are shown."""
     classifier = open_classifier("expression", threads=1)

@@ -348,6 +348,7 @@ def write_material(folder: Path) -> tuple[Path, Path, Path]:
     return scenes, empty, folder / "crops.npz"
 
 
+@pytest.mark.slow
 def test_material_is_parted_and_a_short_training_learns_resumes_and_saves(tmp_path: Path) -> None:
     scenes, empty, crops = write_material(tmp_path)
     material = read_material(scenes, empty, [crops], KnowsOne())
@@ -414,6 +415,7 @@ def test_too_little_to_part_is_refused(tmp_path: Path) -> None:
         read_material(scenes, empty, [crops], KnowsOne())
 
 
+@pytest.mark.slow
 def test_a_run_may_begin_with_earlier_weights_of_the_same_net(tmp_path: Path) -> None:
     import keras
 
