@@ -1,7 +1,7 @@
 """The rendered files of every board and system, as they stand in tests/golden/provision.
 
-What all cards share is in ``common``, what the cards of a system share in a folder of its name, and
-the rest in BOARD-SYSTEM. After a change that is meant:
+What most cards share is in ``common``, what most cards of a system have otherwise in a folder of
+its name, and what one card has otherwise in BOARD-SYSTEM. After a change that is meant:
 
     EDGE_FER_UPDATE_GOLDEN=1 python -m pytest tests/unit/test_provision_golden.py
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from edge_fer_firmware import facts
 from edge_fer_firmware.boot.writing import write_folder
 from edge_fer_firmware.facts import boards, systems
 from edge_fer_firmware.loading import load
@@ -23,6 +25,8 @@ from edge_fer_firmware.rendering import render
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "provision"
+# Stands in them for the board's title.
+TITLE = "@BOARD@"
 CARDS = [(board, system) for board in boards() for system in systems()]
 Tree = dict[str, bytes]
 
@@ -38,19 +42,28 @@ def tree(folder: Path) -> Tree:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def named(files: Tree, was: str, now: str) -> Tree:
+    """The same files with another text in the place of the board's title."""
+    return {path: content.replace(was.encode(), now.encode()) for path, content in files.items()}
+
+
+def usual(trees: list[Tree]) -> Tree:
+    """Of the files that all have, the content that most have."""
+    paths = [path for path in trees[0] if all(path in files for files in trees)]
+    return {path: Counter(t[path] for t in trees).most_common(1)[0][0] for path in paths}
+
+
 def parted(cards: Mapping[tuple[str, str], Tree]) -> dict[str, Tree]:
     """Which files go into which folder of the golden ones."""
-
-    def shared(trees: list[Tree]) -> Tree:
-        return {k: v for k, v in trees[0].items() if all(t.get(k) == v for t in trees)}
-
-    common = shared(list(cards.values()))
-    of = {s: shared([t for (_, system), t in cards.items() if system == s]) for s in systems()}
+    plain = {card: named(files, facts.board(card[0]).title, TITLE) for card, files in cards.items()}
+    common = usual(list(plain.values()))
     folders = {"common": common}
-    for system, files in of.items():
-        folders[system] = {k: v for k, v in files.items() if k not in common}
-    for (board, system), files in cards.items():
-        folders[f"{board}-{system}"] = {k: v for k, v in files.items() if k not in of[system]}
+    for name in systems():
+        of = usual([files for (_, system), files in plain.items() if system == name])
+        folders[name] = {k: v for k, v in of.items() if common.get(k) != v}
+    for (name, system), files in plain.items():
+        below = common | folders[system]
+        folders[f"{name}-{system}"] = {k: v for k, v in files.items() if below.get(k) != v}
     return folders
 
 
@@ -72,6 +85,7 @@ def test_a_card_is_what_it_was(board: str, system: str, cards: dict[tuple[str, s
     expected: Tree = {}
     for name in ("common", system, f"{board}-{system}"):
         expected |= tree(GOLDEN / name)
+    expected = named(expected, TITLE, facts.board(board).title)
     made = cards[board, system]
     assert sorted(made) == sorted(expected)
     for path, content in expected.items():

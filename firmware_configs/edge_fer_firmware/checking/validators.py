@@ -111,13 +111,9 @@ def _cloud_init(card: CardFolder, tools: Validators) -> Iterator[Finding]:
         # Measured with 25.1: without netplan's own reader it takes an older schema, of wires alone.
         blind = "wifis" in f"{answer.out}{answer.err}" and not tools.find("netplan")
         if answer.code and name == "network-config" and blind:
-            yield Finding(
-                check="cloud-init schema",
-                state="skipped",
-                message="cloud-init cannot check wifis: where netplan is not installed.",
-                file=card.name(path),
-                remedy="apt install netplan.io",
-            )
+            message = "cloud-init cannot check wifis: where netplan is not installed."
+            remedy = "apt install netplan.io"
+            yield card.finding("cloud-init schema", path, 0, message, remedy, state="skipped")
             continue
         yield from _schema(card, path, answer, version)
 
@@ -281,13 +277,9 @@ def _udev(card: CardFolder, tools: Validators) -> Iterator[Finding]:
         answer = tools.run(["udevadm", "verify", "--no-summary", str(path)])
         said = f"{answer.out}\n{answer.err}"
         if "Unknown command" in said or "unrecognized option" in said:
-            yield Finding(
-                check="udevadm verify",
-                state="skipped",
-                message="This udevadm cannot verify; systemd 254 and later can.",
-                file=card.name(path),
-                remedy="Check on trixie: apt install udev",
-            )
+            message = "This udevadm cannot verify; systemd 254 and later can."
+            remedy = "Check on trixie: apt install udev"
+            yield card.finding("udevadm verify", path, 0, message, remedy, state="skipped")
             return
         lines = list(re.finditer(r"^(?:.*?\.rules):(\d+):? (.*)$", said, re.MULTILINE))
         for line in lines:

@@ -163,7 +163,7 @@ needs() {
 }
 
 package() {
-    set -- edge-fer==0.1.0
+    set -- edge-fer==0.1.0 'numpy<2' 'opencv-python-headless<4.12'
     if ls "$CARD"/wheels/*.whl >/dev/null 2>&1; then
         venv
         "$PREFIX/bin/pip" install --no-cache-dir --no-index --find-links "$CARD/wheels" "$@"
@@ -244,7 +244,7 @@ if [ "$(findmnt -n -o FSTYPE "${R:-/}" 2>/dev/null || :)" = overlay ]; then
 fi
 mount -o remount,rw "$BOOT" 2>/dev/null || :
 rm -f "$REBOOT" "$OURS/installed"
-say 'edge-fer 0.1.0 for Raspberry Pi 3 Model B and B+, Raspberry Pi OS (64-bit), trixie, storage data-partition'
+say 'edge-fer 0.1.0 for @BOARD@, Raspberry Pi OS (64-bit), bookworm, storage data-partition'
 step "seeing to another try" again
 step "copying files" files
 step "removing what an earlier card left" leftovers

@@ -244,7 +244,7 @@ if [ "$(findmnt -n -o FSTYPE "${R:-/}" 2>/dev/null || :)" = overlay ]; then
 fi
 mount -o remount,rw "$BOOT" 2>/dev/null || :
 rm -f "$REBOOT" "$OURS/installed"
-say 'edge-fer 0.1.0 for Raspberry Pi 4 Model B, Raspberry Pi OS (64-bit), trixie, storage data-partition'
+say 'edge-fer 0.1.0 for @BOARD@, Raspberry Pi OS (64-bit), trixie, storage data-partition'
 step "seeing to another try" again
 step "copying files" files
 step "removing what an earlier card left" leftovers
