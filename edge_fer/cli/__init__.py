@@ -106,6 +106,10 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(number, signal.SIG_IGN)
     if serves and terminated:
         code = 0
+    # CPython notes a KeyboardInterrupt that left code run from a string, as dataclasses do, and
+    # `python -m` ends by SIGINT for it even if it was caught (run_eval_code_obj in pythonrun.c);
+    # each such run starts with a clean note.
+    exec("")  # noqa: S102 (a constant)
     sys.exit(code)
 
 

@@ -323,6 +323,25 @@ def test_ctrl_c_within_a_destructor_is_not_lost() -> None:
     assert (done.returncode, done.stderr) == (7, "edge-fer: Stopped.\n")
 
 
+def test_ctrl_c_within_code_from_a_string_has_the_same_exit_code(tmp_path: Path) -> None:
+    # Classes of dataclasses and named tuples are made so, hundreds of them by a command's imports.
+    (tmp_path / "interrupted.py").write_text(
+        "import edge_fer.cli.predict as p\n"
+        "from edge_fer import cli\n"
+        "def predict(json: bool = False) -> None: exec('raise KeyboardInterrupt')\n"
+        "p.predict = predict\n"
+        "cli.main(['predict'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (7, "edge-fer: Stopped.\n")
+
+
 # evaluate and models
 
 
