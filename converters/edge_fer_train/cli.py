@@ -42,7 +42,7 @@ def _list_architectures(wanted: bool) -> None:
     for name, entry in ZOO.items():
         model = build(name, expression_spec(), 8)
         typer.echo(
-            f"{name:<15}{model.count_params():>9} parameters"
+            f"{name:<18}{model.count_params():>9} parameters"
             f"{count_macs(model) / 1e6:>8.1f} MMAC  {entry.purpose}"
         )
     raise typer.Exit

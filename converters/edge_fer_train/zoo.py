@@ -1,11 +1,12 @@
 """Architectures by name, built only of operators that run full-int8 in XNNPACK and stand on the
-Edge TPU's list: convolution, add, ReLU, max-pool, mean, fully connected; every shape static.
+Edge TPU's list: convolution, depthwise convolution, add, ReLU, max-pool, mean, fully connected;
+every shape static.
 
 The shipped families are residual nets after He et al. (arXiv:1512.03385) with ordinary 3x3
-convolutions: on 48x48 faces they keep int8 close to float, where depthwise ones need care, and
-a 5x5 convolution with stride 2 comes first, because full-resolution layers cost two fifths of
-the time for a twelfth of the arithmetic. Graphs end in logits; softmax and temperature are a
-few numbers on the host.
+convolutions, and for nano, whose arithmetic is scarcest, separable ones (Chollet,
+arXiv:1610.02357). A 5x5 convolution with stride 2 comes first, because full-resolution layers
+cost two fifths of the time for a twelfth of the arithmetic. Graphs end in logits; softmax and
+temperature are a few numbers on the host.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ class Architecture:
     body: Callable[[Any, Callable[[], Any]], Any]
 
 
-def _resnet(
+def _net(
     stem: int, *stages: tuple[str, int, int], dropout: float
 ) -> Callable[[Any, Callable[[], Any]], Any]:
-    """Stages are ``(conv | residual, channels, stride)``."""
+    """Stages are ``(conv | residual | separable, channels, stride)``."""
 
     def body(x: Any, normalisation: Callable[[], Any]) -> Any:
         from keras import layers
@@ -58,9 +59,19 @@ def _resnet(
                 x = convolution(x, channels, stride, size=1, relu=False)
             return layers.ReLU()(layers.Add()([x, y]))
 
+        def separable(x: Any, channels: int, stride: int) -> Any:
+            # In float32 even where the rest is bfloat16, for which there is no fast kernel.
+            y = layers.DepthwiseConv2D(
+                3, strides=stride, padding="same", use_bias=False, dtype="float32"
+            )(x)
+            y = convolution(y, channels, 1, size=1)
+            same = stride == 1 and x.shape[-1] == channels
+            return layers.Add()([x, y]) if same else y
+
+        kinds = {"conv": convolution, "residual": residual, "separable": separable}
         x = convolution(x, stem, 2, size=5)
         for kind, channels, stride in stages:
-            x = (residual if kind == "residual" else convolution)(x, channels, stride)
+            x = kinds[kind](x, channels, stride)
         return layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
 
     return body
@@ -80,7 +91,7 @@ _NETS = (
     Architecture(
         name="resnet10",
         purpose="expression, expression-fer2013: Pi 4 and 5",
-        body=_resnet(
+        body=_net(
             32,
             ("residual", 32, 1),
             ("residual", 64, 2),
@@ -92,7 +103,7 @@ _NETS = (
     Architecture(
         name="resnet10-wide",
         purpose="teacher of the others; too large for a device",
-        body=_resnet(
+        body=_net(
             64,
             ("residual", 64, 1),
             ("residual", 128, 2),
@@ -102,14 +113,41 @@ _NETS = (
         ),
     ),
     Architecture(
-        name="resnet7-nano",
+        name="separable14",
+        purpose="being tried for expression",
+        body=_net(
+            24,
+            ("conv", 32, 1),
+            ("conv", 32, 1),
+            ("separable", 128, 2),
+            *[("separable", 128, 1)] * 5,
+            ("separable", 208, 2),
+            *[("separable", 208, 1)] * 3,
+            dropout=0.1,
+        ),
+    ),
+    Architecture(
+        name="separable10-nano",
         purpose="expression-nano: Zero 2 W",
-        body=_resnet(24, ("conv", 32, 2), ("residual", 32, 1), ("residual", 48, 2), dropout=0.05),
+        body=_net(
+            16,
+            ("conv", 24, 1),
+            ("separable", 64, 2),
+            *[("separable", 64, 1)] * 3,
+            ("separable", 88, 2),
+            *[("separable", 88, 1)] * 2,
+            dropout=0.05,
+        ),
+    ),
+    Architecture(
+        name="resnet7-nano",
+        purpose="the nano of before: trains fastest",
+        body=_net(24, ("conv", 32, 2), ("residual", 32, 1), ("residual", 48, 2), dropout=0.05),
     ),
     Architecture(
         name="resnet4",
         purpose="tests and first tries: trains in seconds",
-        body=_resnet(8, ("conv", 16, 2), ("residual", 32, 2), dropout=0.1),
+        body=_net(8, ("conv", 16, 2), ("residual", 32, 2), dropout=0.1),
     ),
     Architecture(
         name="article-cnn",
