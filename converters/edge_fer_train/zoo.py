@@ -2,11 +2,11 @@
 Edge TPU's list: convolution, depthwise convolution, add, ReLU, max-pool, mean, fully connected;
 every shape static.
 
-The shipped families are residual nets after He et al. (arXiv:1512.03385) with ordinary 3x3
-convolutions, and for nano, whose arithmetic is scarcest, separable ones (Chollet,
-arXiv:1610.02357). A 5x5 convolution with stride 2 comes first, because full-resolution layers
-cost two fifths of the time for a twelfth of the arithmetic. Graphs end in logits; softmax and
-temperature are a few numbers on the host.
+Two families: residual nets after He et al. (arXiv:1512.03385) with ordinary 3x3 convolutions, and
+separable ones (Chollet, arXiv:1610.02357), which learn more with the same arithmetic. A 5x5
+convolution with stride 2 comes first, because full-resolution layers cost two fifths of the
+time for a twelfth of the arithmetic. Graphs end in logits; softmax and temperature are a few
+numbers on the host.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ _NETS = (
     ),
     Architecture(
         name="separable14",
-        purpose="being tried for expression",
+        purpose="for what resnet10 is for, with less arithmetic; trains slower",
         body=_net(
             24,
             ("conv", 32, 1),
@@ -128,7 +128,7 @@ _NETS = (
     ),
     Architecture(
         name="separable10-nano",
-        purpose="expression-nano: Zero 2 W",
+        purpose="more accurate than resnet7-nano for the same arithmetic",
         body=_net(
             16,
             ("conv", 24, 1),
@@ -141,7 +141,7 @@ _NETS = (
     ),
     Architecture(
         name="resnet7-nano",
-        purpose="the nano of before: trains fastest",
+        purpose="expression-nano: Zero 2 W",
         body=_net(24, ("conv", 32, 2), ("residual", 32, 1), ("residual", 48, 2), dropout=0.05),
     ),
     Architecture(
